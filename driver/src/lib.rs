@@ -1,0 +1,19 @@
+//! Frames in and out of Linux.
+//!
+//! One file per kind of device behind two small traits, [`Receive`] and [`Transmit`], that move
+//! *batches* of frames. The frame types carry what the hardware or the kernel knows or is to do about
+//! them (checksum state, segment size); nothing here knows a protocol above Ethernet.
+//!
+//! Lowest of all live [`Instant`] and [`Random`], which the stack takes as arguments everywhere.
+
+pub mod device;
+pub mod frame;
+pub mod random;
+pub mod time;
+
+pub use device::{Capabilities, Interface, Medium, Queue, Receive, Transmit};
+pub use frame::{
+    Checksum, Head, PartialChecksum, RxChecksum, RxFrame, Segmentation, SegmentationKind, TxFrame,
+};
+pub use random::Random;
+pub use time::Instant;

@@ -1,0 +1,133 @@
+//! The Internet layer: datagrams between hosts (RFC 791, RFC 1122 §3; RFC 8200 later).
+//!
+//! Nothing here or above depends on the address family: addresses are [`IpAddr`].
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+
+use crate::packet::{RxChecksum, Segmentation, TxFrame};
+
+/// How a frame was addressed on the link, which decides what may be answered (RFC 1122 §3.2.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cast {
+    /// To this station alone.
+    #[default]
+    Unicast,
+    /// To a group.
+    Multicast,
+    /// To all.
+    Broadcast,
+}
+
+/// An IP datagram as the link layer hands it up. Offsets of the offload facts count from the IP header.
+#[derive(Clone, Debug, Default)]
+pub struct RxPacket {
+    /// From the IP header on; link padding not yet removed.
+    pub data: Bytes,
+    /// How it was addressed on the link.
+    pub cast: Cast,
+    /// What is known about the transport checksum.
+    pub checksum: RxChecksum,
+    /// Set when several segments were merged.
+    pub segmentation: Option<Segmentation>,
+}
+
+/// A whole datagram for one of our addresses, header checked and off.
+#[derive(Clone, Debug)]
+pub struct Datagram {
+    /// Who sent it.
+    pub source: IpAddr,
+    /// Which of our addresses (or groups) it came to.
+    pub destination: IpAddr,
+    /// The transport protocol's number.
+    pub protocol: u8,
+    /// DSCP and ECN as received.
+    pub tos: u8,
+    /// Hops left.
+    pub ttl: u8,
+    /// How it was addressed, by link or by IP.
+    pub cast: Cast,
+    /// The transport header and what follows, no padding.
+    pub payload: Bytes,
+    /// True when the transport checksum need not be summed in software.
+    pub checksum_ok: bool,
+    /// Bytes per segment if several were merged.
+    pub segment_bytes: Option<u16>,
+    /// IP header and payload as received, to quote in ICMP errors.
+    pub original: Bytes,
+}
+
+/// What an ICMP error says (RFC 792; RFC 1122 §3.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Destination unreachable for now: net, host, source route failed (codes 0, 1, 5 and like).
+    Unreachable {
+        /// The ICMP code.
+        code: u8,
+    },
+    /// Nobody speaks that protocol there (code 2).
+    ProtocolUnreachable,
+    /// Nobody listens on that port there (code 3).
+    PortUnreachable,
+    /// Too large to be forwarded (code 4); the next hop's MTU in bytes, 0 if it was not told.
+    TooBig {
+        /// Bytes of the largest datagram that the next hop takes.
+        mtu: u32,
+    },
+    /// TTL ran out, or reassembly did not finish.
+    TimeExceeded,
+    /// Something in the header was not understood.
+    ParameterProblem,
+    /// RFC 6633: to be ignored.
+    SourceQuench,
+}
+
+/// An ICMP error about a datagram that we sent.
+#[derive(Clone, Debug)]
+pub struct IcmpError {
+    /// What went wrong.
+    pub kind: ErrorKind,
+    /// Who says so.
+    pub reporter: IpAddr,
+    /// Our address in the quoted datagram.
+    pub source: IpAddr,
+    /// Where the quoted datagram went.
+    pub destination: IpAddr,
+    /// Transport protocol of the quoted datagram.
+    pub protocol: u8,
+    /// First bytes of its transport header; at least 8.
+    pub quoted: Bytes,
+}
+
+/// A datagram on its way down: transport header and payload are in `frame`, whose transport checksum is
+/// always left as [`crate::packet::Checksum::Partial`] (or complete); the last stage before the device
+/// fills it in where the device cannot.
+#[derive(Clone, Debug)]
+pub struct TxDatagram {
+    /// The packet so far.
+    pub frame: TxFrame,
+    /// One of our addresses.
+    pub source: IpAddr,
+    /// Where to.
+    pub destination: IpAddr,
+    /// The transport protocol's number.
+    pub protocol: u8,
+    /// DSCP and ECN.
+    pub tos: u8,
+    /// Hops it may take.
+    pub ttl: u8,
+    /// False sets DF: a router or this host must not cut it.
+    pub may_fragment: bool,
+}
+
+/// What the transport needs to know about the way to a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// Our address to use.
+    pub source: IpAddr,
+    /// Largest datagram to that destination in bytes, as far as it is known.
+    pub mtu: usize,
+    /// Largest TCP datagram that the device cuts by itself, in bytes; equal to `mtu` where it cannot.
+    pub max_segmented_bytes: usize,
+}

@@ -1,0 +1,26 @@
+//! A userspace TCP/IP stack whose connections outlive their server.
+//!
+//! The modules, from the ground up; each uses only those above it in this list:
+//!
+//! | module | job |
+//! |---|---|
+//! | [`wire`] | byte formats: read a header in place, emit one |
+//! | [`checksum`] | the Internet checksum, SIMD where the machine has it |
+//! | [`packet`], [`time`], [`random`] | scatter/gather frames, time and random numbers, from the driver |
+//! | [`counters`] | what happened, and why a packet was dropped |
+//! | [`ethernet`], [`ip`], [`udp`], [`tcp`] | one room per protocol, each with a reader and a writer |
+//! | [`engine`] | threads, channels, timers, wake-ups: the only module that spawns or sleeps |
+//! | [`socket`] | what applications use |
+
+pub mod checksum;
+pub mod counters;
+pub mod engine;
+pub mod ethernet;
+pub mod ip;
+pub mod packet;
+pub mod socket;
+pub mod tcp;
+pub mod udp;
+pub mod wire;
+
+pub use outlive_driver::{random, time};

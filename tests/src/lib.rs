@@ -1,0 +1,1 @@
+//! Shared tools of the tests that cross crates.
