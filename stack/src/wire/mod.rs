@@ -1,1 +1,3 @@
-//! To come.
+//! Byte formats: read a header in place, emit one. No state, no I/O, no allocation.
+
+pub mod tcp;
