@@ -1,0 +1,119 @@
+# shellcheck shell=bash
+# Finds out what a machine lacks and installs it: Debian packages and a Rust that is new enough.
+# Everything is looked for first, so that root is asked for once, and only if something is missing.
+
+# The Debian package that brings each tool.
+package_of() {
+  case $1 in
+    cc) echo "gcc libc6-dev" ;;
+    ip | tc) echo iproute2 ;;
+    unshare | nsenter | setpriv | taskset) echo util-linux ;;
+    ffprobe) echo ffmpeg ;;
+    ping) echo iputils-ping ;;
+    sysctl) echo procps ;;
+    update-ca-certificates) echo ca-certificates ;;
+    *) echo "$1" ;;
+  esac
+}
+
+# as_root COMMAND...: runs it as root; asks through sudo if need be.
+as_root() {
+  if ((EUID == 0)); then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    die "this needs root once and there is no sudo; run as root: $*"
+  fi
+}
+
+# setup_tools TOOL...: installs the packages of those that are missing.
+setup_tools() {
+  local tool packages=()
+  PATH=$PATH:/usr/sbin:/sbin
+  for tool in "$@"; do
+    # shellcheck disable=SC2207  # package names have no spaces; a tool may need two packages
+    command -v "$tool" >/dev/null || packages+=($(package_of "$tool"))
+  done
+  ((${#packages[@]})) || return 0
+  command -v apt-get >/dev/null \
+    || die "missing: ${packages[*]} (installed by itself on Debian only; install them and run this again)"
+  step "Installing ${packages[*]}"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+  for tool in "$@"; do
+    command -v "$tool" >/dev/null || die "$tool is still missing after installing ${packages[*]}"
+  done
+}
+
+# rust_is_new_enough: whether `cargo` satisfies rust-version of the workspace.
+rust_is_new_enough() {
+  local needed found
+  command -v cargo >/dev/null || return 1
+  needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
+  found=$(cd "$ROOT" && cargo --version 2>/dev/null | awk '{ print $2 }') || return 1
+  [[ -n $found && $(printf '%s\n%s\n' "$needed" "$found" | sort -V | head -1) == "$needed" ]]
+}
+
+# setup_rust [COMPONENT...]: a cargo that is new enough, with components such as clippy and rustfmt.
+setup_rust() {
+  local component missing=()
+  PATH=$HOME/.cargo/bin:$PATH
+  export PATH
+  if ! rust_is_new_enough; then
+    if ! command -v rustup >/dev/null; then
+      setup_rustup
+    fi
+    step "Installing Rust"
+    rustup -q toolchain install stable --profile minimal
+    rustup -q default stable
+    rust_is_new_enough || die "cargo is older than Cargo.toml asks for (rust-version); run: rustup update stable"
+  fi
+  for component in "$@"; do
+    case $component in
+      clippy) cargo clippy --version >/dev/null 2>&1 || missing+=(clippy) ;;
+      rustfmt) cargo fmt --version >/dev/null 2>&1 || missing+=(rustfmt) ;;
+    esac
+  done
+  ((${#missing[@]})) || return 0
+  command -v rustup >/dev/null || die "missing: ${missing[*]}, and no rustup that could add them"
+  rustup -q component add "${missing[@]}"
+}
+
+# Debian has a rustup package since 13; before that it comes from its makers.
+setup_rustup() {
+  if apt-cache show rustup >/dev/null 2>&1; then
+    setup_tools rustup
+  else
+    setup_tools curl update-ca-certificates
+    step "Installing rustup from https://rustup.rs"
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs \
+      | sh -s -- -y -q --profile minimal --default-toolchain stable --no-modify-path
+    PATH=$HOME/.cargo/bin:$PATH
+  fi
+}
+
+# setup_network: namespaces and /dev/net/tun must be usable, or one line says what to do.
+setup_network() {
+  if ((EUID == 0)) && [[ ! -e /dev/net/tun ]]; then
+    modprobe tun 2>/dev/null || true
+  fi
+  [[ -e /dev/net/tun ]] || die "/dev/net/tun does not exist; run as root: modprobe tun"
+  if ((EUID != 0)); then
+    unshare -U -r true 2>/dev/null || die "user namespaces are not allowed here; run this as root, or allow them as root: $(userns_switch)"
+    [[ -r /dev/net/tun && -w /dev/net/tun ]] \
+      || die "/dev/net/tun: permission denied; run this as root, or open it to users as Debian does: sudo chmod 0666 /dev/net/tun"
+  else
+    unshare -n true 2>/dev/null || die "network namespaces are not allowed here (a container without CAP_SYS_ADMIN?)"
+  fi
+}
+
+userns_switch() {
+  if [[ -e /proc/sys/kernel/apparmor_restrict_unprivileged_userns ]]; then
+    echo "sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+  elif [[ -e /proc/sys/kernel/unprivileged_userns_clone ]]; then
+    echo "sysctl kernel.unprivileged_userns_clone=1"
+  else
+    echo "sysctl user.max_user_namespaces=10000"
+  fi
+}
