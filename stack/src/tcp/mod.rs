@@ -10,8 +10,8 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::ip::TxDatagram;
-pub use crate::wire::tcp::{Flags, Options};
 use crate::time::Instant;
+pub use crate::wire::tcp::{Flags, Options};
 
 /// A received segment: header parsed, checksum verified. Several wire segments if they were merged.
 #[derive(Clone, Debug, Default)]
