@@ -1,6 +1,6 @@
 //! The network options that every server takes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -60,14 +60,10 @@ pub struct NetworkOptions {
     #[arg(long, short, value_name = "NAME")]
     pub interface: Option<String>,
 
-    /// Address of this stack, with its network's prefix length
-    #[arg(
-        long,
-        short,
-        value_name = "ADDRESS/PREFIX",
-        default_value = "10.0.0.2/24"
-    )]
-    pub address: Cidr,
+    /// Address of this stack, with its network's prefix length [default: 10.0.0.2/24; every address of
+    /// the host with --stack kernel]
+    #[arg(long, short, value_name = "ADDRESS/PREFIX")]
+    pub address: Option<Cidr>,
 
     /// Address to give to the kernel's side of a TAP or TUN interface, so that it can be reached at once
     /// [default: the first other host of the network, if the interface has no address yet]
@@ -116,6 +112,15 @@ pub struct NetworkOptions {
 }
 
 impl NetworkOptions {
+    /// The stack's address: given, or the customary one.
+    #[must_use]
+    pub fn address(&self) -> Cidr {
+        self.address.unwrap_or(Cidr {
+            address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)),
+            prefix_len: 24,
+        })
+    }
+
     /// The interface's name: given, or the customary one of the device.
     ///
     /// # Errors
@@ -154,7 +159,7 @@ mod tests {
     fn without_options_a_tap_with_everything_on() {
         let options = parse(&[]).expect("defaults");
         assert_eq!(options.interface_name().unwrap(), "tap0");
-        assert_eq!(options.address.to_string(), "10.0.0.2/24");
+        assert_eq!(options.address().to_string(), "10.0.0.2/24");
         assert_eq!(
             (options.device, options.stack),
             (Device::Tap, StackKind::Outlive)
