@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
+use crate::counters::DeviceCounters;
 use crate::frame::{RxFrame, TxFrame};
 
 /// What frames begin with.
@@ -100,4 +102,6 @@ pub struct Interface {
     pub capabilities: Capabilities,
     /// At least one. The device keeps all frames of a flow on one of them.
     pub queues: Vec<Queue>,
+    /// What it counts, for as long as anybody asks.
+    pub counters: Arc<DeviceCounters>,
 }

@@ -6,12 +6,24 @@
 //!
 //! Lowest of all live [`Instant`] and [`Random`], which the stack takes as arguments everywhere.
 
+mod block;
+mod counters;
 pub mod device;
+mod error;
 pub mod frame;
+mod gather;
+pub mod memory;
+mod netdev;
 pub mod random;
+pub mod tap;
 pub mod time;
+pub mod tun;
+mod tuntap;
+pub mod vnet;
 
+pub use counters::{DeviceCounters, DeviceTotals};
 pub use device::{Capabilities, Interface, Medium, Queue, Receive, Transmit};
+pub use error::OpenError;
 pub use frame::{
     Checksum, Head, PartialChecksum, RxChecksum, RxFrame, Segmentation, SegmentationKind, TxFrame,
 };
