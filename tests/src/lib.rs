@@ -1,1 +1,3 @@
 //! Shared tools of the tests that cross crates.
+
+pub mod netns;
