@@ -119,6 +119,8 @@ pub struct TxDatagram {
     pub ttl: u8,
     /// False sets DF: a router or this host must not cut it.
     pub may_fragment: bool,
+    /// IP options to carry; almost always none.
+    pub options: Option<Box<[u8]>>,
 }
 
 /// What the transport needs to know about the way to a destination.
