@@ -1,0 +1,427 @@
+//! The watcher on the wire: sees every frame when a host sends it and when one receives it, and knows
+//! from that alone what the host may say.
+//!
+//! Checked on every frame that a host sends (RFC 9293 unless noted):
+//! checksums, lengths and options are right and the MTU is kept; the ACK number never goes back, never
+//! covers what did not arrive; the right edge of the window never moves left; no data beyond the window
+//! that has arrived (but for a probe of one byte) nor above the peer's MSS; a retransmission carries
+//! the same bytes; nothing follows a FIN; SACK blocks name only what arrived (RFC 2018, RFC 2883);
+//! TSval never goes back and TSecr is one that arrived (RFC 7323).
+
+use std::collections::HashMap;
+use std::net::SocketAddrV4;
+
+use super::ranges::Ranges;
+use crate::decode::{Decoded, Segment, decode};
+
+type Key = (SocketAddrV4, SocketAddrV4);
+
+/// What is known about one direction of a connection: all that its sender sent, and what the sender has
+/// been told. Positions count from the SYN.
+#[derive(Debug, Default)]
+struct Flow {
+    iss: u32,
+    mss: Option<u16>,
+    window_scale: Option<u8>,
+    sack_permitted: bool,
+    timestamps: bool,
+    /// Data as first sent; index 0 is position 1.
+    sent: Vec<u8>,
+    fin_at: Option<i64>,
+    last_ack: i64,
+    right_edge: i64,
+    last_tsval: Option<u32>,
+    /// What of this direction has arrived.
+    arrived: Ranges,
+    /// The highest position after what has arrived.
+    arrived_max: i64,
+    /// The highest and lowest TSval that has arrived at the other end.
+    arrived_tsval: Option<(u32, u32)>,
+    /// The right edge that the sender has been told by the other end.
+    told_edge: i64,
+}
+
+/// Watches all links of a world.
+#[derive(Debug, Default)]
+pub struct Watcher {
+    flows: HashMap<Key, Flow>,
+    /// TCP segments seen leaving.
+    pub segments: u64,
+    /// Of those, segments with data that had been sent before.
+    pub retransmissions: u64,
+    /// Segments with RST seen leaving.
+    pub resets: u64,
+}
+
+fn offset(seq: u32, base: u32) -> i64 {
+    i64::from(seq.wrapping_sub(base) as i32)
+}
+
+impl Watcher {
+    /// Looks at a frame that a host with this `mtu` sends. `strict` is false for foreign stacks, of
+    /// which only well-formedness is asked.
+    ///
+    /// # Errors
+    /// Says which rule the frame breaks.
+    pub fn sent(&mut self, frame: &[u8], mtu: usize, strict: bool) -> Result<(), String> {
+        let decoded = decode(frame)?;
+        if frame.len() > mtu + 14 && !matches!(decoded, Decoded::Other) {
+            return Err(format!(
+                "{} bytes of frame exceed the MTU of {mtu}",
+                frame.len()
+            ));
+        }
+        let Decoded::Tcp(segment) = decoded else {
+            return Ok(());
+        };
+        self.segments += 1;
+        self.resets += u64::from(segment.rst);
+        if segment.rst {
+            return Ok(());
+        }
+        self.segment_sent(&segment, &frame[segment.payload.clone()], strict)
+            .map_err(|what| format!("{what}: {}", segment.summary()))
+    }
+
+    /// Looks at a frame that reaches a host, perhaps damaged on the way.
+    pub fn arrived(&mut self, frame: &[u8]) {
+        let Ok(Decoded::Tcp(segment)) = decode(frame) else {
+            return;
+        };
+        if segment.rst {
+            return;
+        }
+        let key = (segment.source, segment.destination);
+        let Some(flow) = self.flows.get_mut(&key) else {
+            return;
+        };
+        if segment.syn && segment.seq != flow.iss {
+            return;
+        }
+        let start = offset(segment.seq, flow.iss);
+        let end = start + i64::from(segment.sequence_len());
+        flow.arrived.insert(start, end);
+        flow.arrived_max = flow.arrived_max.max(end);
+        if let Some((value, _)) = segment.timestamps {
+            let (low, high) = flow.arrived_tsval.unwrap_or((value, value));
+            let low = if offset(value, low) < 0 { value } else { low };
+            let high = if offset(value, high) > 0 { value } else { high };
+            flow.arrived_tsval = Some((low, high));
+        }
+        let scale = flow.scale(&segment);
+        let Some(other) = self.flows.get_mut(&(key.1, key.0)) else {
+            return;
+        };
+        if let Some(ack) = segment.ack {
+            let scale = if other.window_scale.is_some() {
+                scale
+            } else {
+                0
+            };
+            let edge = offset(ack, other.iss) + (i64::from(segment.window) << scale);
+            other.told_edge = other.told_edge.max(edge);
+        }
+    }
+
+    fn segment_sent(&mut self, segment: &Segment, data: &[u8], strict: bool) -> Result<(), String> {
+        let key = (segment.source, segment.destination);
+        if segment.syn {
+            self.syn_sent(key, segment);
+        }
+        let Some(mut flow) = self.flows.remove(&key) else {
+            return Ok(());
+        };
+        let result = match self.flows.get(&(key.1, key.0)) {
+            Some(other) => {
+                let acknowledging = check_acknowledgement(&mut flow, other, segment);
+                let sending = check_data(&mut flow, Some(other), segment, data);
+                acknowledging.and(sending)
+            }
+            None => check_data(&mut flow, None, segment, data).map(|_| false),
+        };
+        self.flows.insert(key, flow);
+        match result {
+            Ok(again) => {
+                self.retransmissions += u64::from(again);
+                Ok(())
+            }
+            Err(what) if strict => Err(what),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Begins a flow, unless the SYN is one sent again.
+    fn syn_sent(&mut self, key: Key, segment: &Segment) {
+        let known = self.flows.get(&key).map(|flow| flow.iss);
+        if known != Some(segment.seq) {
+            // The ports are used again: what the other end still says is about the earlier connection.
+            if known.is_some() {
+                self.flows.remove(&(key.1, key.0));
+            }
+            let flow = Flow {
+                iss: segment.seq,
+                ..Flow::default()
+            };
+            self.flows.insert(key, flow);
+        }
+        let flow = self.flows.entry(key).or_default();
+        flow.mss = segment.mss;
+        flow.window_scale = segment.window_scale;
+        flow.sack_permitted = segment.sack_permitted;
+        flow.timestamps = segment.timestamps.is_some();
+    }
+}
+
+impl Flow {
+    /// The shift that this sender's window fields have, if the other end offered scaling too.
+    fn scale(&self, segment: &Segment) -> u8 {
+        if segment.syn {
+            0
+        } else {
+            self.window_scale.unwrap_or(0)
+        }
+    }
+}
+
+/// What `flow`'s sender says about `other`, the direction towards it.
+fn check_acknowledgement(flow: &mut Flow, other: &Flow, segment: &Segment) -> Result<(), String> {
+    let Some(ack) = segment.ack else {
+        return if segment.syn {
+            Ok(())
+        } else {
+            Err("no ACK after the handshake".into())
+        };
+    };
+    let ack = offset(ack, other.iss);
+    if ack < flow.last_ack {
+        return Err(format!("ACK goes back from {} to {ack}", flow.last_ack));
+    }
+    if !other.arrived.contains(0, ack) {
+        return Err(format!(
+            "ACK {ack} covers what did not arrive: {:?}",
+            other.arrived
+        ));
+    }
+    flow.last_ack = ack;
+    let scale = if other.window_scale.is_some() {
+        flow.scale(segment)
+    } else {
+        0
+    };
+    let edge = ack + (i64::from(segment.window) << scale);
+    if edge < flow.right_edge {
+        return Err(format!(
+            "the window's right edge moves left from {} to {edge}",
+            flow.right_edge
+        ));
+    }
+    flow.right_edge = edge;
+    check_sack(flow, other, segment, ack)?;
+    check_timestamps(flow, other, segment)
+}
+
+fn check_sack(flow: &Flow, other: &Flow, segment: &Segment, ack: i64) -> Result<(), String> {
+    if !segment.sack.is_empty() && !(flow.sack_permitted && other.sack_permitted) {
+        return Err("SACK without permission".into());
+    }
+    for (index, &(left, right)) in segment.sack.iter().enumerate() {
+        let (left, right) = (offset(left, other.iss), offset(right, other.iss));
+        if left >= right || !other.arrived.contains(left, right) {
+            return Err(format!(
+                "SACK block {left}..{right} names what did not arrive"
+            ));
+        }
+        // RFC 2883 §4: only the first block may report a duplicate.
+        if left < ack && index > 0 {
+            return Err(format!(
+                "SACK block {left}..{right} below ACK {ack} is not the first"
+            ));
+        }
+        // RFC 2018 §3: what adjoins the ACK number is acknowledged, not SACKed.
+        if left == ack {
+            return Err(format!("SACK block {left}..{right} adjoins ACK {ack}"));
+        }
+    }
+    Ok(())
+}
+
+fn check_timestamps(flow: &mut Flow, other: &Flow, segment: &Segment) -> Result<(), String> {
+    let Some((value, echo)) = segment.timestamps else {
+        // RFC 7323 §3.2: once negotiated, on every segment but RST.
+        let negotiated = flow.timestamps && other.timestamps && !segment.syn;
+        return if negotiated {
+            Err("no timestamps option".into())
+        } else {
+            Ok(())
+        };
+    };
+    if !segment.syn && !(flow.timestamps && other.timestamps) {
+        return Err("timestamps without agreement".into());
+    }
+    if flow.last_tsval.is_some_and(|last| offset(value, last) < 0) {
+        return Err("TSval goes back".into());
+    }
+    flow.last_tsval = Some(value);
+    let Some((low, high)) = other.arrived_tsval else {
+        return Ok(());
+    };
+    if segment.ack.is_some() && (offset(echo, low) < 0 || offset(echo, high) > 0) {
+        return Err(format!("TSecr {echo} outside what arrived, {low}..={high}"));
+    }
+    Ok(())
+}
+
+/// Data and FIN of one segment; true if some of it had been sent before.
+fn check_data(
+    flow: &mut Flow,
+    other: Option<&Flow>,
+    segment: &Segment,
+    data: &[u8],
+) -> Result<bool, String> {
+    let start = offset(segment.seq, flow.iss) + i64::from(segment.syn);
+    let end = start + data.len() as i64;
+    let known = flow.sent.len() as i64 + 1;
+    if start > known + i64::from(flow.fin_at.is_some()) {
+        return Err(format!(
+            "sequence number leaves a gap: {known} was next, not {start}"
+        ));
+    }
+    if let Some(fin_at) = flow.fin_at
+        && (end > fin_at || (segment.fin && end != fin_at))
+        && !data.is_empty()
+    {
+        return Err(format!("data beyond the FIN at {fin_at}"));
+    }
+    if segment.fin {
+        if flow.fin_at.is_some_and(|fin_at| fin_at != end) {
+            return Err(format!("FIN moves from {:?} to {end}", flow.fin_at));
+        }
+        flow.fin_at = Some(end);
+    }
+    if data.is_empty() {
+        return Ok(false);
+    }
+    let limit = other.and_then(|other| other.mss).map_or(536, usize::from);
+    if data.len() > limit {
+        return Err(format!(
+            "{} bytes exceed the peer's MSS of {limit}",
+            data.len()
+        ));
+    }
+    let probe = data.len() == 1;
+    if other.is_some() && end > flow.told_edge + i64::from(probe) {
+        return Err(format!(
+            "data up to {end} beyond the window that ends at {}",
+            flow.told_edge
+        ));
+    }
+    let from = (start - 1) as usize;
+    let overlap = flow.sent.len().saturating_sub(from).min(data.len());
+    if flow.sent[from..from + overlap] != data[..overlap] {
+        return Err("a retransmission with other bytes".into());
+    }
+    flow.sent.extend_from_slice(&data[overlap..]);
+    Ok(overlap > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::{PacketBuilder, TcpOptionElement};
+
+    use super::*;
+
+    struct Wire(Watcher);
+
+    /// One segment from host 1 to host 2 or back; the flags are S, F and `.` for ACK.
+    fn frame(from: u8, flags: &str, seq: u32, ack: u32, window: u16, data: &[u8]) -> Vec<u8> {
+        let builder = PacketBuilder::ethernet2([2; 6], [2; 6])
+            .ipv4([10, 0, 0, from], [10, 0, 0, 3 - from], 64)
+            .tcp(80, 80, seq, window);
+        let builder = if flags.contains('S') {
+            builder
+                .syn()
+                .options(&[TcpOptionElement::MaximumSegmentSize(1100)])
+                .expect("fits")
+        } else {
+            builder
+        };
+        let builder = if flags.contains('F') {
+            builder.fin()
+        } else {
+            builder
+        };
+        let builder = if flags.contains('.') {
+            builder.ack(ack)
+        } else {
+            builder
+        };
+        let mut frame = Vec::new();
+        builder.write(&mut frame, data).expect("a Vec takes it");
+        frame
+    }
+
+    impl Wire {
+        fn connected() -> Self {
+            let mut wire = Self(Watcher::default());
+            wire.carry(frame(1, "S", 100, 0, 1000, b"")).unwrap();
+            wire.carry(frame(2, "S.", 500, 101, 1000, b"")).unwrap();
+            wire.carry(frame(1, ".", 101, 501, 1000, b"")).unwrap();
+            wire
+        }
+
+        fn carry(&mut self, frame: Vec<u8>) -> Result<(), String> {
+            self.0.sent(&frame, 1500, true)?;
+            self.0.arrived(&frame);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_proper_exchange_passes() {
+        let mut wire = Wire::connected();
+        wire.carry(frame(1, ".", 101, 501, 1000, b"hello")).unwrap();
+        wire.carry(frame(2, ".", 501, 106, 995, b"")).unwrap();
+        wire.carry(frame(1, "F.", 106, 501, 1000, b"")).unwrap();
+        wire.carry(frame(2, "F.", 501, 107, 995, b"")).unwrap();
+        assert_eq!(wire.0.retransmissions, 0);
+    }
+
+    #[test]
+    fn every_broken_rule_is_named() {
+        let cases: [(&str, Vec<u8>); 8] = [
+            (
+                "covers what did not arrive",
+                frame(2, ".", 501, 102, 1000, b""),
+            ),
+            ("right edge moves left", frame(2, ".", 501, 101, 999, b"")),
+            (
+                "beyond the window",
+                frame(1, ".", 101, 501, 1000, &[7; 1001]),
+            ),
+            (
+                "exceed the peer's MSS",
+                frame(1, ".", 101, 501, 1000, &[7; 1101]),
+            ),
+            ("leaves a gap", frame(1, ".", 105, 501, 1000, b"x")),
+            ("goes back", frame(1, ".", 101, 500, 1001, b"")),
+            ("no ACK", frame(1, "", 101, 0, 1000, b"x")),
+            ("exceed the MTU", frame(1, ".", 101, 501, 1000, &[7; 1600])),
+        ];
+        for (rule, frame) in cases {
+            let error = Wire::connected().carry(frame).expect_err(rule);
+            assert!(error.contains(rule), "{rule}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_retransmission_has_to_carry_the_same_bytes() {
+        let mut wire = Wire::connected();
+        wire.carry(frame(1, ".", 101, 501, 1000, b"hello")).unwrap();
+        wire.carry(frame(1, ".", 101, 501, 1000, b"hello")).unwrap();
+        assert_eq!(wire.0.retransmissions, 1);
+        let error = wire
+            .carry(frame(1, ".", 103, 501, 1000, b"LLo"))
+            .unwrap_err();
+        assert!(error.contains("other bytes"), "{error}");
+    }
+}
