@@ -3,12 +3,26 @@
 //! Positions in a stream are 64-bit inside and become 32-bit sequence numbers only on the wire: position
 //! 0 is the SYN, 1 the first byte of data, and position `p` is sequence number `iss + p` (mod 2^32).
 
+pub mod config;
+pub mod congestion;
+pub mod error;
+pub mod four_tuple;
+pub mod islands;
+pub mod receive_queue;
+pub mod rtt;
+pub mod scoreboard;
+pub mod send_queue;
+pub mod sequence;
+
 use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+pub use self::config::{Algorithm, Config, KeepAlive, ListenOptions, SocketOptions};
+pub use self::error::Error;
+pub use self::four_tuple::FourTuple;
 use crate::ip::TxDatagram;
 use crate::time::Instant;
 pub use crate::wire::tcp::{Flags, Options};

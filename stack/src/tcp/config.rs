@@ -1,0 +1,152 @@
+//! What can be chosen, for the whole stack, for a listener and for one connection. The defaults are the
+//! good ones: everything that helps is on.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+pub use super::congestion::Algorithm;
+
+/// Choices for all connections of a stack.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Offer and accept selective acknowledgements (RFC 2018).
+    pub sack: bool,
+    /// Offer and accept timestamps (RFC 7323 §3).
+    pub timestamps: bool,
+    /// Offer and accept window scaling (RFC 7323 §2).
+    pub window_scaling: bool,
+    /// First congestion window, in segments (RFC 6928).
+    pub initial_window_segments: u32,
+    /// Longest that an ACK is held back (RFC 1122 §4.2.3.2 allows 500 ms).
+    pub delayed_ack: Duration,
+    /// How long TIME-WAIT lasts (RFC 9293 §3.4.2: 2 MSL; Linux waits 60 s).
+    pub time_wait: Duration,
+    /// How long FIN-WAIT-2 lasts once nobody reads any more, as in Linux.
+    pub fin_wait_2: Duration,
+    /// SYN or SYN-ACK retransmissions before giving up.
+    pub syn_retries: u8,
+    /// Consecutive time-outs of sent data before giving up (R2 of RFC 1122 §4.2.3.5).
+    pub retries: u8,
+    /// Largest buffers that automatic tuning goes to, in bytes: of a send queue.
+    pub max_send_buffer_bytes: usize,
+    /// The same of a receive queue.
+    pub max_receive_buffer_bytes: usize,
+    /// The window offered at first, in bytes, before tuning.
+    pub initial_receive_buffer_bytes: usize,
+    /// Half-open connections that all listeners may hold together.
+    pub max_half_open: usize,
+    /// Connections of all kinds, against exhaustion of memory.
+    pub max_connections: usize,
+    /// Ports for outgoing connections that did not choose one (RFC 6056; Linux's range).
+    pub ephemeral_ports: RangeInclusive<u16>,
+    /// RST for unknown segments, at most this many a second.
+    pub resets_per_second: u32,
+    /// What connections start with, unless told otherwise.
+    pub socket: SocketOptions,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            sack: true,
+            timestamps: true,
+            window_scaling: true,
+            initial_window_segments: 10,
+            delayed_ack: Duration::from_millis(40),
+            time_wait: Duration::from_secs(60),
+            fin_wait_2: Duration::from_secs(60),
+            syn_retries: 6,
+            retries: 15,
+            max_send_buffer_bytes: 4 << 20,
+            max_receive_buffer_bytes: 6 << 20,
+            initial_receive_buffer_bytes: 64 << 10,
+            max_half_open: 65_536,
+            max_connections: 4_194_304,
+            ephemeral_ports: 32_768..=60_999,
+            resets_per_second: 1000,
+            socket: SocketOptions::default(),
+        }
+    }
+}
+
+/// When an idle connection is probed (RFC 9293 §3.8.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Silence before the first probe.
+    pub idle: Duration,
+    /// Time between probes.
+    pub interval: Duration,
+    /// Probes without an answer before the connection is given up.
+    pub probes: u8,
+}
+
+impl Default for KeepAlive {
+    /// Two hours, as RFC 1122 §4.2.3.6 asks; then as Linux.
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(7200),
+            interval: Duration::from_secs(75),
+            probes: 9,
+        }
+    }
+}
+
+/// Choices for one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// Send small segments at once (Nagle's algorithm off, RFC 9293 §3.7.4).
+    pub no_delay: bool,
+    /// Probe when idle.
+    pub keep_alive: Option<KeepAlive>,
+    /// Give up when sent data stays unacknowledged for this long (RFC 5482's local half).
+    pub user_timeout: Option<Duration>,
+    /// Fixed size of the send queue in bytes; tuned automatically if not given.
+    pub send_buffer_bytes: Option<usize>,
+    /// Fixed size of the receive queue in bytes; tuned automatically if not given.
+    pub receive_buffer_bytes: Option<usize>,
+    /// Upper bound of the segment size, in bytes.
+    pub max_segment_size: Option<u16>,
+    /// How the congestion window moves.
+    pub algorithm: Algorithm,
+    /// Hops that a datagram may take.
+    pub ttl: u8,
+    /// DSCP, in the upper six bits.
+    pub tos: u8,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self {
+            no_delay: false,
+            keep_alive: None,
+            user_timeout: None,
+            send_buffer_bytes: None,
+            receive_buffer_bytes: None,
+            max_segment_size: None,
+            algorithm: Algorithm::default(),
+            ttl: 64,
+            tos: 0,
+        }
+    }
+}
+
+/// Choices for a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Connections that may wait for `accept`, as in `listen(2)`; one more than this, as in Linux.
+    pub backlog: usize,
+    /// Half-open connections of this listener.
+    pub max_half_open: usize,
+    /// What accepted connections start with.
+    pub socket: SocketOptions,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self {
+            backlog: 4096,
+            max_half_open: 4096,
+            socket: SocketOptions::default(),
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! How much may be in flight: congestion control behind one narrow trait.
+//!
+//! Loss recovery decides *what* to send again; this decides *how much* may be in the network. Windows
+//! are bytes. The algorithms are NewReno (RFC 5681, RFC 6582) and CUBIC (RFC 9438, the default).
+//! [`slow_start`] is shared by both. Left out: pacing, ECN's response (RFC 3168; the caller may treat an
+//! echo as a loss).
+
+mod cubic;
+mod new_reno;
+mod slow_start;
+
+use std::time::Duration;
+
+use crate::time::Instant;
+
+pub use self::cubic::Cubic;
+pub use self::new_reno::NewReno;
+use self::slow_start::SlowStart;
+
+/// Which algorithm moves the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Algorithm {
+    /// RFC 9438.
+    #[default]
+    Cubic,
+    /// RFC 5681.
+    NewReno,
+}
+
+/// An ACK of new data outside of fast recovery.
+#[derive(Clone, Copy, Debug)]
+pub struct AckEvent {
+    /// When it came.
+    pub now: Instant,
+    /// Bytes that it newly acknowledged, by SACK too.
+    pub acked_bytes: usize,
+    /// Bytes in the network before it came.
+    pub in_flight: usize,
+    /// Smoothed round-trip time.
+    pub srtt: Option<Duration>,
+    /// The round-trip time that this ACK measured.
+    pub rtt: Option<Duration>,
+    /// `snd.una`, this ACK included.
+    pub una: u64,
+    /// `snd.nxt`.
+    pub nxt: u64,
+    /// True when the congestion window, and neither the peer's window nor a lack of data, kept more from
+    /// being sent. Otherwise the window does not grow: it would be one that was never tried.
+    pub cwnd_limited: bool,
+}
+
+/// What a congestion controller does. All sizes in bytes.
+pub trait CongestionControl {
+    /// New data was acknowledged. Not to be called in fast recovery, where the window is fixed.
+    fn on_ack(&mut self, ack: &AckEvent);
+    /// Loss was found by duplicate or selective ACKs: once per recovery episode. `flight_size` is what was
+    /// sent and not cumulatively acknowledged (RFC 5681 §2), *not* the pipe.
+    fn on_loss(&mut self, now: Instant, flight_size: usize);
+    /// Fast recovery ended.
+    fn on_recovered(&mut self, now: Instant);
+    /// The retransmission timer expired, with `flight_size` bytes outstanding.
+    fn on_timeout(&mut self, now: Instant, flight_size: usize);
+    /// Sending begins again after `idle` with nothing in flight.
+    fn on_idle(&mut self, now: Instant, idle: Duration, rto: Duration);
+    /// The last loss or time-out was none: takes the window back (RFC 4015, RFC 5682).
+    fn on_undo(&mut self);
+    /// The congestion window.
+    fn cwnd(&self) -> usize;
+    /// The slow start threshold; `usize::MAX` while there is none.
+    fn ssthresh(&self) -> usize;
+    /// The segment size changed.
+    fn set_mss(&mut self, mss: usize);
+}
+
+/// The initial window (RFC 6928 §2) for `segments` of `mss` bytes; with 10 segments, 14,600 bytes or two
+/// segments at most.
+#[must_use]
+pub fn initial_window(segments: u32, mss: usize) -> usize {
+    let segments = segments as usize;
+    (segments * mss).min((2 * mss).max(segments * 1460))
+}
+
+/// Any of the algorithms. Detail is boxed, and only while it is used.
+#[derive(Clone, Debug)]
+pub enum Congestion {
+    /// RFC 5681.
+    NewReno(NewReno),
+    /// RFC 9438.
+    Cubic(Cubic),
+}
+
+impl Congestion {
+    /// A window of `initial_window` bytes for segments of `mss` bytes, without a threshold.
+    #[must_use]
+    pub fn new(algorithm: Algorithm, mss: usize, initial_window: usize) -> Self {
+        let window = Window::new(mss, initial_window);
+        match algorithm {
+            Algorithm::NewReno => Self::NewReno(NewReno::new(window)),
+            Algorithm::Cubic => Self::Cubic(Cubic::new(window)),
+        }
+    }
+
+    /// Which one it is.
+    #[must_use]
+    pub const fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::NewReno(_) => Algorithm::NewReno,
+            Self::Cubic(_) => Algorithm::Cubic,
+        }
+    }
+
+    /// True while the window is below the threshold.
+    #[must_use]
+    pub fn in_slow_start(&self) -> bool {
+        self.cwnd() < self.ssthresh()
+    }
+
+    fn get(&self) -> &dyn CongestionControl {
+        match self {
+            Self::NewReno(new_reno) => new_reno,
+            Self::Cubic(cubic) => cubic,
+        }
+    }
+
+    fn get_mut(&mut self) -> &mut dyn CongestionControl {
+        match self {
+            Self::NewReno(new_reno) => new_reno,
+            Self::Cubic(cubic) => cubic,
+        }
+    }
+}
+
+impl CongestionControl for Congestion {
+    fn on_ack(&mut self, ack: &AckEvent) {
+        self.get_mut().on_ack(ack);
+    }
+
+    fn on_loss(&mut self, now: Instant, flight_size: usize) {
+        self.get_mut().on_loss(now, flight_size);
+    }
+
+    fn on_recovered(&mut self, now: Instant) {
+        self.get_mut().on_recovered(now);
+    }
+
+    fn on_timeout(&mut self, now: Instant, flight_size: usize) {
+        self.get_mut().on_timeout(now, flight_size);
+    }
+
+    fn on_idle(&mut self, now: Instant, idle: Duration, rto: Duration) {
+        self.get_mut().on_idle(now, idle, rto);
+    }
+
+    fn on_undo(&mut self) {
+        self.get_mut().on_undo();
+    }
+
+    fn cwnd(&self) -> usize {
+        self.get().cwnd()
+    }
+
+    fn ssthresh(&self) -> usize {
+        self.get().ssthresh()
+    }
+
+    fn set_mss(&mut self, mss: usize) {
+        self.get_mut().set_mss(mss);
+    }
+}
+
+/// No window grows beyond what window scaling can express (RFC 7323 §2.3).
+const MAX_WINDOW: u32 = 1 << 30;
+
+/// What every algorithm keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Window {
+    cwnd: u32,
+    /// `u32::MAX` while there is none.
+    ssthresh: u32,
+    initial: u32,
+    mss: u16,
+    /// A time-out happened and nothing was acknowledged since.
+    timed_out: bool,
+}
+
+impl Window {
+    fn new(mss: usize, initial: usize) -> Self {
+        let initial = initial.min(MAX_WINDOW as usize) as u32;
+        Self {
+            cwnd: initial,
+            ssthresh: u32::MAX,
+            initial,
+            mss: mss.clamp(1, usize::from(u16::MAX)) as u16,
+            timed_out: false,
+        }
+    }
+
+    fn mss(&self) -> u32 {
+        u32::from(self.mss)
+    }
+
+    fn grow(&mut self, bytes: u64) {
+        let cwnd = u64::from(self.cwnd) + bytes;
+        self.cwnd = cwnd.min(u64::from(MAX_WINDOW)) as u32;
+    }
+
+    const fn in_slow_start(&self) -> bool {
+        self.cwnd < self.ssthresh
+    }
+
+    /// Grows up to the threshold by what is acknowledged, divided by `divisor` (RFC 5681 §3.1 with
+    /// RFC 3465's L unlimited, as in Linux: ACKs are few and large where receivers merge segments).
+    /// Returns the acknowledged bytes that are left for congestion avoidance.
+    fn slow_start(&mut self, acked: u64, divisor: u64) -> u64 {
+        let room = u64::from(self.ssthresh.saturating_sub(self.cwnd));
+        let growth = (acked / divisor).min(room);
+        self.grow(growth);
+        acked - growth * divisor
+    }
+
+    /// What the window after a reduction is computed from: the flight size (RFC 5681 §3.1), not more than the
+    /// window, since limited transmit may have sent beyond it.
+    fn basis(&self, flight_size: usize) -> u32 {
+        self.cwnd.min(flight_size.min(MAX_WINDOW as usize) as u32)
+    }
+
+    /// At least two segments.
+    fn set_ssthresh(&mut self, bytes: u32) {
+        self.ssthresh = bytes.max(2 * self.mss());
+    }
+
+    /// The window after idleness: halved for every RTO, down to the initial one, while the threshold
+    /// remembers most of it (RFC 2861 §3, as Linux does; RFC 5681 §4.1 would fall to the initial
+    /// window at once).
+    fn on_idle(&mut self, idle: Duration, rto: Duration) {
+        let periods = idle.as_nanos() / rto.as_nanos().max(1);
+        if periods == 0 || self.cwnd <= self.initial {
+            return;
+        }
+        if self.ssthresh != u32::MAX {
+            self.ssthresh = self.ssthresh.max(self.cwnd / 4 * 3);
+        }
+        let shift = periods.min(31) as u32;
+        self.cwnd = (self.cwnd >> shift).max(self.initial);
+    }
+}
+
+/// What to go back to if a loss was none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Prior<T> {
+    cwnd: u32,
+    ssthresh: u32,
+    detail: T,
+}
+
+#[cfg(test)]
+mod test_path {
+    //! A path without jitter that acknowledges one window per round trip.
+
+    use super::*;
+
+    pub(super) struct Path {
+        pub(super) now: Instant,
+        pub(super) rtt: Duration,
+        pub(super) mss: usize,
+        pub(super) nxt: u64,
+    }
+
+    impl Path {
+        pub(super) const fn new(rtt_ms: u64, mss: usize) -> Self {
+            Self {
+                now: Instant::from_millis(1000),
+                rtt: Duration::from_millis(rtt_ms),
+                mss,
+                nxt: 1,
+            }
+        }
+
+        /// Sends a window and acknowledges it, an ACK per two segments, spread over the round trip.
+        pub(super) fn round(&mut self, control: &mut dyn CongestionControl) -> usize {
+            let window = control.cwnd() / self.mss * self.mss;
+            let (una, start) = (self.nxt, self.now);
+            self.nxt += window as u64;
+            let mut acked = 0;
+            while acked < window {
+                let acked_bytes = (2 * self.mss).min(window - acked);
+                acked += acked_bytes;
+                self.now = start + self.rtt.mul_f64(acked as f64 / window as f64);
+                control.on_ack(&AckEvent {
+                    now: self.now,
+                    acked_bytes,
+                    in_flight: window,
+                    srtt: Some(self.rtt),
+                    rtt: Some(self.rtt),
+                    una: una + acked as u64,
+                    nxt: self.nxt,
+                    cwnd_limited: true,
+                });
+            }
+            self.now = start + self.rtt;
+            window
+        }
+
+        pub(super) fn rounds(&mut self, control: &mut dyn CongestionControl, rounds: usize) {
+            for _ in 0..rounds {
+                self.round(control);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::test_path::Path;
+    use super::*;
+
+    const MSS: usize = 1000;
+
+    fn both() -> [Congestion; 2] {
+        [Algorithm::NewReno, Algorithm::Cubic]
+            .map(|algorithm| Congestion::new(algorithm, MSS, 10 * MSS))
+    }
+
+    #[test]
+    fn the_initial_window_is_that_of_rfc_6928() {
+        assert_eq!(initial_window(10, 1460), 14_600);
+        assert_eq!(initial_window(10, 536), 5_360);
+        assert_eq!(initial_window(10, 8960), 17_920);
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Congestion>() <= 40, "{}", size_of::<Congestion>());
+    }
+
+    #[test]
+    fn slow_start_doubles_each_round_trip_while_the_window_is_the_limit() {
+        for mut control in both() {
+            let mut path = Path::new(20, MSS);
+            for window in [10, 20, 40, 80, 160] {
+                assert_eq!(path.round(&mut control), window * MSS);
+            }
+            let unlimited = AckEvent {
+                now: path.now,
+                acked_bytes: MSS,
+                in_flight: MSS,
+                srtt: None,
+                rtt: None,
+                una: 1,
+                nxt: 1,
+                cwnd_limited: false,
+            };
+            let before = control.cwnd();
+            control.on_ack(&unlimited);
+            assert_eq!(control.cwnd(), before);
+        }
+    }
+
+    #[test]
+    fn a_time_out_leaves_one_segment_and_the_same_threshold_however_often_it_repeats() {
+        for mut control in both() {
+            let mut path = Path::new(20, MSS);
+            path.round(&mut control);
+            control.on_timeout(path.now, 20 * MSS);
+            let ssthresh = control.ssthresh();
+            assert_eq!(control.cwnd(), MSS);
+            assert!((10 * MSS..=14 * MSS).contains(&ssthresh));
+            control.on_timeout(path.now, MSS);
+            assert_eq!((control.cwnd(), control.ssthresh()), (MSS, ssthresh));
+            path.rounds(&mut control, 4);
+            assert!(control.cwnd() >= ssthresh && !control.in_slow_start());
+        }
+    }
+
+    #[test]
+    fn undo_restores_the_window() {
+        for mut control in both() {
+            let mut path = Path::new(20, MSS);
+            path.round(&mut control);
+            let before = (control.cwnd(), control.ssthresh());
+            control.on_loss(path.now, 20 * MSS);
+            assert!(control.cwnd() < before.0);
+            control.on_undo();
+            assert_eq!((control.cwnd(), control.ssthresh()), before);
+            control.on_timeout(path.now, 20 * MSS);
+            control.on_timeout(path.now, 20 * MSS);
+            control.on_undo();
+            assert_eq!((control.cwnd(), control.ssthresh()), before);
+            control.on_undo();
+            assert_eq!((control.cwnd(), control.ssthresh()), before);
+        }
+    }
+
+    #[test]
+    fn idleness_halves_the_window_for_every_rto_down_to_the_initial_one() {
+        let rto = Duration::from_millis(200);
+        for mut control in both() {
+            let mut path = Path::new(20, MSS);
+            path.rounds(&mut control, 3);
+            assert_eq!(control.cwnd(), 80 * MSS);
+            control.on_idle(path.now, Duration::from_millis(199), rto);
+            assert_eq!(control.cwnd(), 80 * MSS);
+            control.on_idle(path.now, Duration::from_millis(450), rto);
+            assert_eq!(control.cwnd(), 20 * MSS);
+            control.on_idle(path.now, Duration::from_secs(4000), rto);
+            assert_eq!(control.cwnd(), 10 * MSS);
+        }
+    }
+
+    #[test]
+    fn windows_never_fall_below_two_segments_after_loss() {
+        for mut control in both() {
+            for _ in 0..20 {
+                control.on_loss(Instant::ZERO, 0);
+                assert!(control.cwnd() >= 2 * MSS && control.ssthresh() >= 2 * MSS);
+            }
+        }
+    }
+}
