@@ -7,19 +7,23 @@
 //! Lowest of all live [`Instant`] and [`Random`], which the stack takes as arguments everywhere.
 
 mod block;
+mod checksum;
 mod counters;
 pub mod device;
 mod error;
 pub mod frame;
 mod gather;
+pub mod impairment;
 pub mod memory;
 mod netdev;
 pub mod random;
+pub mod segment;
 pub mod tap;
 pub mod time;
 pub mod tun;
 mod tuntap;
 pub mod vnet;
+pub mod wire;
 
 pub use counters::{DeviceCounters, DeviceTotals};
 pub use device::{Capabilities, Interface, Medium, Queue, Receive, Transmit};
