@@ -70,6 +70,10 @@ counters! {
     IpDropForeign = "ip_drop_foreign",
     /// A source that cannot be one.
     IpDropSource = "ip_drop_source",
+    /// An address family that is not spoken here.
+    IpDropFamily = "ip_drop_family",
+    /// Source routes, which are not honoured (RFC 7126 §4.3).
+    IpDropSourceRoute = "ip_drop_source_route",
     /// No one speaks that protocol.
     IpDropProtocol = "ip_drop_protocol",
     /// No route to the destination.

@@ -17,6 +17,7 @@ pub mod counters;
 pub mod engine;
 pub mod ethernet;
 pub mod ip;
+mod keyed;
 pub mod packet;
 pub mod socket;
 pub mod tcp;

@@ -1,6 +1,10 @@
 //! The link layer: Ethernet II frames, 802.1Q tags, and neighbours (RFC 894, RFC 826, RFC 5227).
 
+mod complete;
+
 use std::net::IpAddr;
+
+pub use complete::complete_checksum;
 
 use crate::packet::TxFrame;
 

@@ -1,6 +1,34 @@
 //! The Internet layer: datagrams between hosts (RFC 791, RFC 1122 §3; RFC 8200 later).
 //!
-//! Nothing here or above depends on the address family: addresses are [`IpAddr`].
+//! Nothing here or above depends on the address family: addresses are [`IpAddr`]. IPv4 is whole but for
+//! what RFC 7126 advises against (source routes) and for IGMP: groups are received once joined, but
+//! nobody is told. **IPv6 is not there yet**: its datagrams are counted and dropped.
+//!
+//! [`Ip`] is what reader, writer and transports share; [`IpReader`] and [`IpWriter`] are the stages.
+
+mod address;
+mod config;
+mod fragment;
+mod host;
+mod icmp;
+mod icmp_limit;
+mod identification;
+mod options;
+mod path_mtu;
+mod reader;
+mod reassembly;
+mod route;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use address::{BadCidr, Cidr};
+pub use config::{Config, FragmentLimits, IcmpLimits, PathMtuLimits};
+pub use host::{Ip, NoRoute};
+pub use icmp::{Echo, echo_request};
+pub use reader::{IpReader, Outcome};
+pub use route::Route;
+pub use writer::IpWriter;
 
 use std::net::IpAddr;
 
@@ -18,6 +46,8 @@ pub enum Cast {
     Multicast,
     /// To all.
     Broadcast,
+    /// By this host to itself, without a link; a [`Datagram`] is [`Cast::Unicast`] then.
+    Loopback,
 }
 
 /// An IP datagram as the link layer hands it up. Offsets of the offload facts count from the IP header.
@@ -70,9 +100,11 @@ pub enum ErrorKind {
     ProtocolUnreachable,
     /// Nobody listens on that port there (code 3).
     PortUnreachable,
-    /// Too large to be forwarded (code 4); the next hop's MTU in bytes, 0 if it was not told.
+    /// Too large to be forwarded (code 4). A transport that recognises the quoted datagram as its own
+    /// calls [`Ip::lower_mtu`]; one that does not leaves the path alone (RFC 5927 §7).
     TooBig {
-        /// Bytes of the largest datagram that the next hop takes.
+        /// Bytes of the largest datagram that the next hop takes; where it was not told, a guess below
+        /// the size of the quoted datagram (RFC 1191 §5).
         mtu: u32,
     },
     /// TTL ran out, or reassembly did not finish.

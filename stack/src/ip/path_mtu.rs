@@ -1,0 +1,212 @@
+//! Path MTU discovery (RFC 1191) with black-hole protection: what is known to be smaller than the link.
+//!
+//! An entry only ever shrinks, and is forgotten after a while, so that a larger size is tried again.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use super::PathMtuLimits;
+use crate::keyed::Keyed;
+use crate::time::Instant;
+
+/// Sizes that links have, for routers that do not tell theirs (RFC 1191 §7.1).
+const PLATEAUS: [usize; 12] = [
+    65_535, 32_000, 17_914, 8_166, 4_352, 2_002, 1_492, 1_006, 576, 508, 296, 68,
+];
+
+/// Sizes tried when large datagrams vanish and nobody says why: a plain Ethernet, then what every
+/// tunnel carries.
+const BLACK_HOLE_STEPS: [usize; 3] = [1_500, 1_280, 1_006];
+
+/// The largest plateau below `datagram_len`.
+pub(super) fn plateau_below(datagram_len: usize) -> usize {
+    PLATEAUS
+        .into_iter()
+        .find(|&plateau| plateau < datagram_len)
+        .unwrap_or(68)
+}
+
+/// What is known of one path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Largest datagram, in bytes.
+    pub(super) mtu: usize,
+    /// The truth is smaller than we are willing to believe: let routers cut.
+    pub(super) let_routers_cut: bool,
+    expires: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Cache {
+    limits: PathMtuLimits,
+    entries: HashMap<IpAddr, Known, Keyed>,
+    /// In the order of expiry, which is that of insertion; may name entries that are gone or were
+    /// renewed since.
+    order: VecDeque<(Instant, IpAddr)>,
+}
+
+impl Cache {
+    pub(super) fn new(limits: PathMtuLimits, keyed: Keyed) -> Self {
+        Self {
+            limits,
+            entries: HashMap::with_hasher(keyed),
+            order: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn get(&self, destination: IpAddr) -> Option<Known> {
+        self.entries.get(&destination).copied()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Believes that the path carries `mtu` bytes at most, if that is news; returns what is known then.
+    /// `present` is what was known so far.
+    pub(super) fn lower(
+        &mut self,
+        now: Instant,
+        destination: IpAddr,
+        mtu: usize,
+        present: usize,
+    ) -> usize {
+        if mtu >= present {
+            return present;
+        }
+        let believed = mtu.max(self.limits.minimum_bytes.min(present));
+        let known = Known {
+            mtu: believed,
+            let_routers_cut: mtu < believed,
+            expires: now + self.limits.expiry,
+        };
+        // A path at the minimum is told again and again; nothing new is learned then.
+        if self
+            .get(destination)
+            .is_some_and(|old| (old.mtu, old.let_routers_cut) == (known.mtu, known.let_routers_cut))
+        {
+            return believed;
+        }
+        self.entries.insert(destination, known);
+        self.order.push_back((known.expires, destination));
+        while self.entries.len() > self.limits.entries || self.order.len() > 4 * self.limits.entries
+        {
+            self.forget_oldest();
+        }
+        believed
+    }
+
+    /// Large datagrams vanish: tries the next smaller usual size.
+    pub(super) fn black_hole(
+        &mut self,
+        now: Instant,
+        destination: IpAddr,
+        present: usize,
+    ) -> usize {
+        let next = BLACK_HOLE_STEPS
+            .into_iter()
+            .find(|&step| step < present)
+            .unwrap_or(0)
+            .max(self.limits.minimum_bytes);
+        self.lower(now, destination, next, present)
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((expires, destination)) = self.order.pop_front() else {
+            return;
+        };
+        if self
+            .get(destination)
+            .is_some_and(|known| known.expires == expires)
+        {
+            self.entries.remove(&destination);
+        }
+    }
+
+    /// Forgets what is old.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while self.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.forget_oldest();
+        }
+    }
+
+    /// When [`Cache::expire`] has something to do.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.order.front().map(|&(expires, _)| expires)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const NOW: Instant = Instant::from_millis(1000);
+
+    fn cache() -> Cache {
+        Cache::new(PathMtuLimits::default(), Keyed::new([0; 16]))
+    }
+
+    fn peer(n: u32) -> IpAddr {
+        IpAddr::V4(n.into())
+    }
+
+    #[test]
+    fn a_path_only_shrinks_and_never_below_the_minimum() {
+        let mut cache = cache();
+        assert_eq!(cache.lower(NOW, peer(1), 1400, 1500), 1400);
+        assert_eq!(cache.lower(NOW, peer(1), 1450, 1400), 1400);
+        assert_eq!(cache.lower(NOW, peer(1), 600, 1400), 600);
+        assert!(!cache.get(peer(1)).unwrap().let_routers_cut);
+        assert_eq!(cache.lower(NOW, peer(1), 68, 600), 552);
+        assert!(cache.get(peer(1)).unwrap().let_routers_cut);
+        assert_eq!(cache.lower(NOW, peer(1), 68, 552), 552);
+        assert_eq!(cache.get(peer(2)), None);
+    }
+
+    #[test]
+    fn old_knowledge_is_forgotten() {
+        let mut cache = cache();
+        cache.lower(NOW, peer(1), 1400, 1500);
+        let later = NOW + Duration::from_secs(60);
+        cache.lower(later, peer(1), 1300, 1400);
+        cache.expire(NOW + Duration::from_secs(600));
+        assert_eq!(cache.get(peer(1)).unwrap().mtu, 1300, "renewed since");
+        cache.expire(later + Duration::from_secs(600));
+        assert!(cache.is_empty());
+        assert_eq!(cache.next_deadline(), None);
+    }
+
+    #[test]
+    fn entries_are_bounded() {
+        let mut cache = cache();
+        for n in 0..10_000 {
+            cache.lower(NOW, peer(n), 1400, 1500);
+            cache.lower(NOW, peer(n), 1300, 1400);
+            cache.lower(NOW, peer(n), 1200, 1300);
+        }
+        assert_eq!(cache.entries.len(), 4096);
+        assert!(cache.order.len() <= 4 * 4096);
+        assert!(cache.get(peer(9_999)).is_some());
+        assert!(cache.get(peer(0)).is_none());
+    }
+
+    #[test]
+    fn a_black_hole_is_left_by_steps() {
+        let mut cache = cache();
+        let mut mtu = 9000;
+        let mut steps = Vec::new();
+        for _ in 0..6 {
+            mtu = cache.black_hole(NOW, peer(1), mtu);
+            steps.push(mtu);
+        }
+        assert_eq!(steps, [1500, 1280, 1006, 552, 552, 552]);
+    }
+
+    #[test]
+    fn a_router_that_tells_nothing_gets_the_next_plateau() {
+        assert_eq!(plateau_below(1500), 1492);
+        assert_eq!(plateau_below(1492), 1006);
+        assert_eq!(plateau_below(68), 68);
+    }
+}

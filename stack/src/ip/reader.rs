@@ -1,0 +1,231 @@
+//! Datagrams in: checks the header (RFC 1122 §3.2.1), refuses impossible sources, puts fragments
+//! together, and hands what is for us to the transport.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use super::host::{Place, Tables};
+use super::options::{Verdict, check};
+use super::reassembly::{Expired, Reassembly, Taken};
+use super::{Cast, Datagram, Echo, ErrorKind, IcmpError, Ip, RxPacket, TxDatagram, icmp};
+use crate::checksum;
+use crate::counters::Counter;
+use crate::packet::{RxChecksum, strip_checksum};
+use crate::time::Instant;
+use crate::wire::ipv4;
+
+/// What came in, by what is to be done with it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// For TCP.
+    pub tcp: Vec<Datagram>,
+    /// For UDP.
+    pub udp: Vec<Datagram>,
+    /// About datagrams of ours; each transport takes those of its protocol.
+    pub errors: Vec<IcmpError>,
+    /// For the IP writer: echo replies and ICMP errors.
+    pub replies: Vec<TxDatagram>,
+    /// Answers to our echo requests in this batch; cleared by the next.
+    pub echoes: Vec<Echo>,
+}
+
+/// The stage that takes datagrams from the link.
+#[derive(Debug)]
+pub struct IpReader {
+    ip: Arc<Ip>,
+    reassembly: Reassembly,
+}
+
+impl IpReader {
+    /// A reader of its own for each queue.
+    #[must_use]
+    pub fn new(ip: Arc<Ip>) -> Self {
+        let reassembly = Reassembly::new(ip.config.fragments.clone(), ip.keyed.derive(4));
+        Self { ip, reassembly }
+    }
+
+    /// Takes all of `packets` and appends to `outcome`.
+    pub fn process(&mut self, now: Instant, packets: &mut Vec<RxPacket>, outcome: &mut Outcome) {
+        outcome.echoes.clear();
+        self.ip
+            .counters
+            .add(Counter::IpRxDatagrams, packets.len() as u64);
+        let ip = Arc::clone(&self.ip);
+        let tables = ip.tables();
+        for packet in packets.drain(..) {
+            match packet.data.first().map(|first| first >> 4) {
+                Some(4) => self.version4(now, &tables, packet, outcome),
+                Some(6) => self.drop(Counter::IpDropFamily, &packet),
+                _ => self.drop(Counter::IpDropMalformed, &packet),
+            }
+        }
+    }
+
+    /// Gives up what waited too long.
+    pub fn poll(&mut self, now: Instant, outcome: &mut Outcome) {
+        self.ip.poll(now);
+        let ip = &self.ip;
+        self.reassembly.expire(now, |expired| {
+            ip.counters.count(Counter::IpReassemblyTimeouts);
+            outcome.replies.extend(time_exceeded(ip, now, expired));
+        });
+    }
+
+    /// When [`IpReader::poll`] has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let reassembly = self.reassembly.next_deadline();
+        reassembly.into_iter().chain(self.ip.next_deadline()).min()
+    }
+
+    fn drop(&self, counter: Counter, packet: &RxPacket) {
+        self.ip.counters.drop_packet(counter, &Brief(packet));
+    }
+
+    fn version4(
+        &mut self,
+        now: Instant,
+        tables: &Tables,
+        mut packet: RxPacket,
+        outcome: &mut Outcome,
+    ) {
+        let Ok(header) = ipv4::parse(&packet.data) else {
+            return self.drop(Counter::IpDropMalformed, &packet);
+        };
+        let header_len = usize::from(header.header_len);
+        if checksum::checksum(&packet.data[..header_len]) != 0 {
+            return self.drop(Counter::IpDropChecksum, &packet);
+        }
+        let cast = match admit(tables, &header, packet.cast) {
+            Ok(cast) => cast,
+            Err(counter) => return self.drop(counter, &packet),
+        };
+        match check(&packet.data[ipv4::HEADER_LEN..header_len]) {
+            Verdict::Fine => {}
+            Verdict::SourceRoute => return self.drop(Counter::IpDropSourceRoute, &packet),
+            Verdict::Malformed => return self.drop(Counter::IpDropMalformed, &packet),
+        }
+        packet.data.truncate(header.total_len.into());
+        packet.cast = cast;
+        if !header.is_fragment() {
+            return self.deliver(now, &header, packet, outcome);
+        }
+        match self.reassembly.take(now, &header, &packet.data, cast) {
+            Taken::Held | Taken::Duplicate => {}
+            Taken::Refused => self.drop(Counter::IpDropFragment, &packet),
+            Taken::Whole(whole) => {
+                self.ip.counters.count(Counter::IpReassembled);
+                let packet = RxPacket {
+                    data: whole.data,
+                    cast: whole.cast,
+                    checksum: RxChecksum::Unknown,
+                    segmentation: None,
+                };
+                self.deliver(now, &whole.header, packet, outcome);
+            }
+        }
+    }
+
+    /// Hands a whole datagram, of which nothing but header and payload is left, to whom it is for.
+    fn deliver(
+        &self,
+        now: Instant,
+        header: &ipv4::Header,
+        packet: RxPacket,
+        outcome: &mut Outcome,
+    ) {
+        let header_len = usize::from(header.header_len);
+        let checksum = strip_checksum(packet.checksum, header_len);
+        let datagram = Datagram {
+            source: header.source.into(),
+            destination: header.destination.into(),
+            protocol: header.protocol,
+            tos: header.tos,
+            ttl: header.ttl,
+            cast: packet.cast,
+            payload: packet.data.slice(header_len..),
+            checksum_ok: checksum != RxChecksum::Unknown,
+            segment_bytes: packet.segmentation.map(|segmentation| segmentation.size),
+            original: packet.data,
+        };
+        match header.protocol {
+            ipv4::PROTOCOL_TCP => outcome.tcp.push(datagram),
+            ipv4::PROTOCOL_UDP => outcome.udp.push(datagram),
+            ipv4::PROTOCOL_ICMP => {
+                let options = datagram.original.slice(ipv4::HEADER_LEN..header_len);
+                icmp::receive(&self.ip, now, &datagram, &options, outcome);
+            }
+            _ => {
+                self.ip
+                    .counters
+                    .drop_packet(Counter::IpDropProtocol, &header);
+                let error = self
+                    .ip
+                    .error_for(now, &datagram, ErrorKind::ProtocolUnreachable);
+                outcome.replies.extend(error);
+            }
+        }
+    }
+}
+
+/// Whether a datagram with these addresses may come in, and to how many it was addressed.
+fn admit(tables: &Tables, header: &ipv4::Header, link: Cast) -> Result<Cast, Counter> {
+    let place = tables.place(header.destination.into());
+    if link == Cast::Loopback {
+        return match place {
+            Place::Local | Place::Loopback => Ok(Cast::Unicast),
+            _ => Err(Counter::IpDropForeign),
+        };
+    }
+    if tables.is_bad_source(header.source) {
+        return Err(Counter::IpDropSource);
+    }
+    match place {
+        // To all on the link, but to one by IP: not to be believed (RFC 1122 §3.3.6).
+        Place::Local if link != Cast::Unicast => Err(Counter::IpDropForeign),
+        Place::Local => Ok(Cast::Unicast),
+        Place::Broadcast => Ok(Cast::Broadcast),
+        Place::Group { joined: true } => Ok(Cast::Multicast),
+        Place::Group { joined: false } | Place::Loopback | Place::Elsewhere => {
+            Err(Counter::IpDropForeign)
+        }
+    }
+}
+
+/// ICMP Time Exceeded for a datagram that never became whole, if its first fragment came (RFC 792).
+fn time_exceeded(ip: &Ip, now: Instant, expired: Expired) -> Option<TxDatagram> {
+    let original = expired.first?;
+    let header = ipv4::parse_quoted(&original).ok()?;
+    let datagram = Datagram {
+        source: IpAddr::V4(header.source),
+        destination: IpAddr::V4(header.destination),
+        protocol: header.protocol,
+        tos: header.tos,
+        ttl: header.ttl,
+        cast: expired.cast,
+        payload: original.slice(usize::from(header.header_len)..),
+        checksum_ok: false,
+        segment_bytes: None,
+        original,
+    };
+    ip.error_for(now, &datagram, ErrorKind::TimeExceeded)
+}
+
+/// A packet as logs show it: its addresses and its size.
+struct Brief<'a>(&'a RxPacket);
+
+impl std::fmt::Debug for Brief<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let data = &self.0.data;
+        write!(f, "{} bytes", data.len())?;
+        if let Some((_, [a, b, c, d, e, g, h, i])) = data
+            .first_chunk::<20>()
+            .and_then(|header| header.split_last_chunk::<8>())
+        {
+            let source = Ipv4Addr::new(*a, *b, *c, *d);
+            let destination = Ipv4Addr::new(*e, *g, *h, *i);
+            write!(f, " from {source} to {destination}")?;
+        }
+        write!(f, ", {:?}", self.0.cast)
+    }
+}

@@ -1,0 +1,424 @@
+//! Datagrams from fragments (RFC 791 §3.2, RFC 1122 §3.3.2).
+//!
+//! Fragments are the cheapest way to make a host hold memory and the best way to smuggle bytes past a
+//! filter, so there are limits on everything, oldest out first, and a datagram is refused whole, with all
+//! fragments yet to come, as soon as two fragments disagree: on a byte (any overlap but an exact
+//! duplicate, as RFC 5722 has it), on the end, or on ECN (RFC 3168 §5.3).
+//!
+//! What is held are copies: a slice would keep a whole receive buffer alive.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::net::Ipv4Addr;
+
+use bytes::Bytes;
+
+use super::{Cast, FragmentLimits};
+use crate::checksum;
+use crate::keyed::Keyed;
+use crate::time::Instant;
+use crate::wire::ipv4;
+
+/// What one fragment or datagram costs beside its bytes, roughly.
+const OVERHEAD_BYTES: usize = 128;
+const ECN_MASK: u8 = 0b11;
+const ECN_CE: u8 = 0b11;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    protocol: u8,
+    identification: u16,
+}
+
+/// What became of a fragment.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Waiting for others.
+    Held,
+    /// It was there already.
+    Duplicate,
+    /// Against the rules or the limits; its datagram may be refused with it.
+    Refused,
+    /// The last one missing.
+    Whole(Whole),
+}
+
+/// A datagram put together again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Whole {
+    /// Header of the first fragment with its fields set right, and the payload.
+    pub(super) data: Bytes,
+    /// The header.
+    pub(super) header: ipv4::Header,
+    /// The widest that any fragment was addressed.
+    pub(super) cast: Cast,
+}
+
+/// What is left of a datagram that never became whole.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Expired {
+    /// Its first fragment, if that had come: header and payload.
+    pub(super) first: Option<Bytes>,
+    /// How it was addressed.
+    pub(super) cast: Cast,
+}
+
+#[derive(Debug)]
+struct Piece {
+    offset: u16,
+    data: Box<[u8]>,
+}
+
+impl Piece {
+    fn end(&self) -> usize {
+        usize::from(self.offset) + self.data.len()
+    }
+}
+
+#[derive(Debug)]
+struct Partial {
+    /// By offset, without overlap.
+    pieces: Vec<Piece>,
+    /// Header bytes of the first fragment.
+    first_header: Option<Box<[u8]>>,
+    /// Payload bytes, once the last fragment came.
+    total: Option<usize>,
+    /// Payload bytes held.
+    held: usize,
+    /// All that is accounted for.
+    cost: usize,
+    cast: Cast,
+    any_ce: bool,
+    any_not_ect: bool,
+    /// Refused: kept empty so that late fragments are refused as well.
+    refused: bool,
+    /// Names this one among those that had the same key.
+    generation: u64,
+}
+
+#[derive(Debug, Default)]
+struct Source {
+    cost: usize,
+    datagrams: usize,
+}
+
+/// All incomplete datagrams.
+#[derive(Debug)]
+pub(super) struct Reassembly {
+    limits: FragmentLimits,
+    partials: HashMap<Key, Partial, Keyed>,
+    sources: HashMap<Ipv4Addr, Source, Keyed>,
+    /// Oldest first; may name generations that are gone.
+    order: VecDeque<(Instant, Key, u64)>,
+    cost: usize,
+    generations: u64,
+}
+
+impl Reassembly {
+    pub(super) fn new(limits: FragmentLimits, keyed: Keyed) -> Self {
+        Self {
+            limits,
+            partials: HashMap::with_hasher(keyed.clone()),
+            sources: HashMap::with_hasher(keyed),
+            order: VecDeque::new(),
+            cost: 0,
+            generations: 0,
+        }
+    }
+
+    /// Bytes held, bookkeeping included.
+    #[cfg(test)]
+    pub(super) fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// Takes one fragment: `data` is its header and payload, exactly.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        header: &ipv4::Header,
+        data: &Bytes,
+        cast: Cast,
+    ) -> Taken {
+        let payload = &data[usize::from(header.header_len)..];
+        let end = usize::from(header.fragment_offset) + payload.len();
+        let aligned = !header.more_fragments || payload.len().is_multiple_of(8);
+        // A datagram longer than 65,535 bytes cannot be described by its own header.
+        let possible = end + usize::from(header.header_len) <= ipv4::MAX_LEN;
+        if payload.is_empty() || !aligned || !possible {
+            return Taken::Refused;
+        }
+        let key = Key {
+            source: header.source,
+            destination: header.destination,
+            protocol: header.protocol,
+            identification: header.identification,
+        };
+        let taken = self.insert(now, key, header, data, cast);
+        match taken {
+            Taken::Held => {
+                if self.partials.get(&key).is_some_and(Partial::is_whole) {
+                    return self.finish(key);
+                }
+                self.enforce_limits(key.source);
+                // The limits may have cost this very datagram.
+                if self.partials.contains_key(&key) {
+                    Taken::Held
+                } else {
+                    Taken::Refused
+                }
+            }
+            other => other,
+        }
+    }
+
+    fn insert(
+        &mut self,
+        now: Instant,
+        key: Key,
+        header: &ipv4::Header,
+        data: &Bytes,
+        cast: Cast,
+    ) -> Taken {
+        let source = self.sources.entry(key.source).or_default();
+        let partial = match self.partials.entry(key) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                self.generations += 1;
+                let deadline = now + self.limits.timeout;
+                self.order.push_back((deadline, key, self.generations));
+                source.datagrams += 1;
+                source.cost += OVERHEAD_BYTES;
+                self.cost += OVERHEAD_BYTES;
+                entry.insert(Partial::new(cast, self.generations))
+            }
+        };
+        let before = partial.cost;
+        let taken = partial.insert(header, data, cast, self.limits.fragments_per_datagram);
+        self.cost = self.cost - before + partial.cost;
+        source.cost = source.cost - before + partial.cost;
+        taken
+    }
+
+    /// Drops the oldest until the limits hold: first of the source that sent, then of all.
+    fn enforce_limits(&mut self, source: Ipv4Addr) {
+        while self.sources.get(&source).is_some_and(|held| {
+            held.cost > self.limits.bytes_per_source
+                || held.datagrams > self.limits.datagrams_per_source
+        }) {
+            let oldest = self.order.iter().position(|(_, key, generation)| {
+                key.source == source && self.is_current(*key, *generation)
+            });
+            let Some((_, key, _)) = oldest.and_then(|at| self.order.remove(at)) else {
+                break;
+            };
+            self.remove(key);
+        }
+        while self.cost > self.limits.bytes || self.partials.len() > self.limits.datagrams {
+            let Some((_, key, generation)) = self.order.pop_front() else {
+                break;
+            };
+            if self.is_current(key, generation) {
+                self.remove(key);
+            }
+        }
+        // Whole datagrams leave their place in the order behind.
+        while self
+            .order
+            .front()
+            .is_some_and(|&(_, key, generation)| !self.is_current(key, generation))
+        {
+            self.order.pop_front();
+        }
+        if self.order.len() > 2 * self.limits.datagrams {
+            let partials = &self.partials;
+            self.order.retain(|(_, key, generation)| {
+                partials
+                    .get(key)
+                    .is_some_and(|partial| partial.generation == *generation)
+            });
+        }
+    }
+
+    fn is_current(&self, key: Key, generation: u64) -> bool {
+        let partial = self.partials.get(&key);
+        partial.is_some_and(|partial| partial.generation == generation)
+    }
+
+    fn remove(&mut self, key: Key) -> Option<Partial> {
+        let partial = self.partials.remove(&key)?;
+        self.cost -= partial.cost;
+        if let Entry::Occupied(mut entry) = self.sources.entry(key.source) {
+            let source = entry.get_mut();
+            source.cost -= partial.cost;
+            source.datagrams -= 1;
+            if source.datagrams == 0 {
+                entry.remove();
+            }
+        }
+        Some(partial)
+    }
+
+    fn finish(&mut self, key: Key) -> Taken {
+        let whole = self.remove(key).and_then(|partial| partial.assemble());
+        whole.map_or(Taken::Refused, Taken::Whole)
+    }
+
+    /// Gives up datagrams whose time is over.
+    pub(super) fn expire(&mut self, now: Instant, mut each: impl FnMut(Expired)) {
+        while self.next_deadline().is_some_and(|deadline| deadline <= now) {
+            let Some((_, key, generation)) = self.order.pop_front() else {
+                return;
+            };
+            if !self.is_current(key, generation) {
+                continue;
+            }
+            if let Some(partial) = self.remove(key).filter(|partial| !partial.refused) {
+                each(Expired {
+                    first: partial.first(),
+                    cast: partial.cast,
+                });
+            }
+        }
+    }
+
+    /// When [`Reassembly::expire`] has something to do.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.order.front().map(|&(deadline, _, _)| deadline)
+    }
+}
+
+impl Partial {
+    const fn new(cast: Cast, generation: u64) -> Self {
+        Self {
+            pieces: Vec::new(),
+            first_header: None,
+            total: None,
+            held: 0,
+            cost: OVERHEAD_BYTES,
+            cast,
+            any_ce: false,
+            any_not_ect: false,
+            refused: false,
+            generation,
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.total == Some(self.held) && self.first_header.is_some()
+    }
+
+    /// Holds nothing any more but the memory of having been refused.
+    fn refuse(&mut self) -> Taken {
+        *self = Self {
+            refused: true,
+            ..Self::new(self.cast, self.generation)
+        };
+        Taken::Refused
+    }
+
+    fn insert(
+        &mut self,
+        header: &ipv4::Header,
+        data: &Bytes,
+        cast: Cast,
+        max_pieces: usize,
+    ) -> Taken {
+        if self.refused {
+            return Taken::Refused;
+        }
+        let (header_bytes, payload) = data.split_at(usize::from(header.header_len));
+        let (offset, start) = (header.fragment_offset, usize::from(header.fragment_offset));
+        let end = start + payload.len();
+        let at = self.pieces.partition_point(|piece| piece.offset < offset);
+        let same = self
+            .pieces
+            .get(at)
+            .is_some_and(|next| next.offset == offset && *next.data == *payload);
+        if same && self.agrees_on_end(header, end) {
+            return Taken::Duplicate;
+        }
+        let overlaps_before = at > 0 && self.pieces[at - 1].end() > start;
+        let overlaps_after = self
+            .pieces
+            .get(at)
+            .is_some_and(|next| usize::from(next.offset) < end);
+        if overlaps_before
+            || overlaps_after
+            || !self.agrees_on_end(header, end)
+            || self.pieces.len() >= max_pieces
+        {
+            return self.refuse();
+        }
+        if !header.more_fragments {
+            self.total = Some(end);
+        }
+        if offset == 0 {
+            self.first_header = Some(header_bytes.into());
+            self.cost += header_bytes.len();
+        }
+        if cast != Cast::Unicast && self.cast == Cast::Unicast {
+            self.cast = cast;
+        }
+        self.any_ce |= header.tos & ECN_MASK == ECN_CE;
+        self.any_not_ect |= header.tos & ECN_MASK == 0;
+        if self.any_ce && self.any_not_ect {
+            return self.refuse();
+        }
+        self.held += payload.len();
+        self.cost += payload.len() + OVERHEAD_BYTES;
+        self.pieces.insert(
+            at,
+            Piece {
+                offset,
+                data: payload.into(),
+            },
+        );
+        Taken::Held
+    }
+
+    /// True unless this fragment says something else about where the datagram ends than others did.
+    fn agrees_on_end(&self, header: &ipv4::Header, end: usize) -> bool {
+        let furthest = self.pieces.last().map_or(0, Piece::end);
+        match (self.total, header.more_fragments) {
+            (Some(total), true) => end < total,
+            (Some(total), false) => end == total,
+            (None, true) => true,
+            (None, false) => furthest <= end,
+        }
+    }
+
+    fn assemble(self) -> Option<Whole> {
+        let first_header = self.first_header?;
+        let mut data = Vec::with_capacity(first_header.len() + self.held);
+        data.extend_from_slice(&first_header);
+        for piece in &self.pieces {
+            data.extend_from_slice(&piece.data);
+        }
+        let mut header = ipv4::parse_quoted(&first_header).ok()?;
+        header.total_len = u16::try_from(data.len()).ok()?;
+        header.more_fragments = false;
+        header.checksum = 0;
+        if self.any_ce {
+            header.tos |= ECN_CE;
+        }
+        let (front, _) = data.split_at_mut(first_header.len());
+        header.emit(&first_header[ipv4::HEADER_LEN..], front);
+        header.checksum = checksum::checksum(front);
+        front[ipv4::CHECKSUM_OFFSET..][..2].copy_from_slice(&header.checksum.to_be_bytes());
+        Some(Whole {
+            data: data.into(),
+            header,
+            cast: self.cast,
+        })
+    }
+
+    /// The first fragment, to quote from.
+    fn first(&self) -> Option<Bytes> {
+        let header = self.first_header.as_ref()?;
+        let piece = self.pieces.first()?;
+        Some([&**header, &*piece.data].concat().into())
+    }
+}
