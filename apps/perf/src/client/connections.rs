@@ -1,16 +1,19 @@
 //! Connections opened and closed per second.
 
-use std::net::TcpStream;
+use std::io::Read;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use super::ClientOptions;
 use super::report::Line;
 
-/// Opens and closes connections on several threads. The client closes first, so that the TIME-WAIT state is its own.
+/// Opens and closes connections on several threads. The client closes first, so that the TIME-WAIT state is
+/// its own, and waits for the server's FIN: otherwise it would run ahead of what the server accepts, and
+/// measure how a full accept queue drops.
 pub(super) fn run(options: &ClientOptions) -> anyhow::Result<Line> {
     let threads = usize::from(options.connections);
     let start = Barrier::new(threads);
@@ -37,9 +40,13 @@ fn open_and_close(options: &ClientOptions, start: &Barrier) -> anyhow::Result<u6
     let begin = Instant::now();
     let mut opened = 0;
     while begin.elapsed() < options.duration() {
-        let stream = TcpStream::connect(options.to)
+        let mut stream = TcpStream::connect(options.to)
             .with_context(|| format!("cannot connect to {} ({opened} opened)", options.to))?;
-        drop(stream);
+        stream.shutdown(Shutdown::Write)?;
+        let end = stream
+            .read(&mut [0])
+            .context("the server broke the connection")?;
+        ensure!(end == 0, "the server sent something");
         opened += 1;
     }
     Ok(opened)
