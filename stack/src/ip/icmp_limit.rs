@@ -85,7 +85,7 @@ mod tests {
     fn a_peer_gets_its_burst_and_then_its_rate() {
         let mut limiter = limiter();
         let peer = IpAddr::from([10, 0, 0, 2]);
-        let at = |millis| Instant::from_millis(1000 + millis);
+        let at = |millis: u64| Instant::from_millis(1000 + millis);
         let burst = (0..100).filter(|_| limiter.allow(at(0), peer)).count();
         assert_eq!(burst, 10);
         let second: usize = (1..=1000)
