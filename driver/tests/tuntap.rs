@@ -1,0 +1,264 @@
+//! TAP and TUN against the kernel's own stack, each test in a network namespace of its own.
+#![expect(clippy::disallowed_types, reason = "the kernel's sockets are the peer")]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::process::Command;
+
+use common::peer::{HOST, PEER, Peer, pattern};
+use common::{in_namespace, ip};
+use outlive_driver::{Interface, OpenError, tap, tun};
+use pnet::packet::tcp::TcpFlags;
+
+fn host() -> Option<(IpAddr, u8)> {
+    Some((HOST.into(), 24))
+}
+
+fn kernel_mac(name: &str) -> [u8; 6] {
+    let interface = pnet::datalink::interfaces()
+        .into_iter()
+        .find(|i| i.name == name);
+    interface.unwrap().mac.unwrap().octets()
+}
+
+fn open_tap(offload: bool) -> Peer {
+    let options = tap::Options {
+        offload,
+        host_address: host(),
+        ..tap::Options::new("tap7")
+    };
+    let interface = options.open().unwrap();
+    let mac = kernel_mac(&interface.name);
+    assert_ne!(interface.capabilities.mac, Some(mac));
+    Peer::new(interface, Some(mac))
+}
+
+/// 60 KB each way over one connection; returns the largest segment that came from the kernel.
+fn exchange(peer: &mut Peer) -> usize {
+    let bytes = pattern(60_000);
+    let listener = TcpListener::bind((HOST, 80)).unwrap();
+    let (seq, ack) = peer.connect(5000, 80);
+    let (mut stream, from) = listener.accept().unwrap();
+    assert_eq!(from.ip(), PEER);
+    stream
+        .set_read_timeout(Some(std::time::Duration::from_secs(5)))
+        .unwrap();
+
+    let cut = if peer.interface.capabilities.tso4 {
+        bytes.len()
+    } else {
+        1400
+    };
+    for (i, chunk) in bytes.chunks(cut).enumerate() {
+        peer.send(
+            (5000, 80),
+            seq + (i * cut) as u32,
+            ack,
+            TcpFlags::ACK | TcpFlags::PSH,
+            chunk,
+            1400,
+        );
+    }
+    let mut read = vec![0; bytes.len()];
+    stream.read_exact(&mut read).unwrap();
+    assert!(read == bytes, "what was sent in one frame is read");
+
+    let seq = seq + bytes.len() as u32;
+    send_all(&mut stream, &bytes);
+    let (received, largest) = peer.receive((5000, 80), seq, ack, bytes.len());
+    assert!(received == bytes, "what the kernel sent is received");
+    largest
+}
+
+fn send_all(stream: &mut TcpStream, bytes: &[u8]) {
+    stream.set_nonblocking(true).unwrap();
+    assert_eq!(
+        stream.write(bytes).unwrap(),
+        bytes.len(),
+        "the socket buffer takes it"
+    );
+}
+
+#[test]
+fn super_frames_pass_both_ways_over_a_tap() {
+    in_namespace("super_frames_pass_both_ways_over_a_tap", || {
+        let mut peer = open_tap(true);
+        let largest = exchange(&mut peer);
+        assert!(
+            largest > 10_000,
+            "merged segments were asked for, the largest has {largest}"
+        );
+        assert_eq!(peer.interface.counters.totals().tx_refused, 0);
+        assert_eq!(peer.interface.counters.totals().rx_malformed, 0);
+    });
+}
+
+#[test]
+fn without_offload_every_frame_is_as_on_a_wire() {
+    in_namespace("without_offload_every_frame_is_as_on_a_wire", || {
+        let mut peer = open_tap(false);
+        let largest = exchange(&mut peer);
+        assert!(largest <= 1460, "{largest}");
+    });
+}
+
+#[test]
+fn super_frames_pass_both_ways_over_a_tun() {
+    in_namespace("super_frames_pass_both_ways_over_a_tun", || {
+        let options = tun::Options {
+            host_address: host(),
+            ..tun::Options::new("tun7")
+        };
+        let interface = options.open().unwrap();
+        assert_eq!(interface.capabilities.mac, None);
+        assert!(exchange(&mut Peer::new(interface, None)) > 10_000);
+    });
+}
+
+#[test]
+fn options_are_applied_to_the_interface() {
+    in_namespace("options_are_applied_to_the_interface", || {
+        let options = tap::Options {
+            mtu: Some(9000),
+            queues: 2,
+            mac: Some([2, 1, 2, 3, 4, 5]),
+            host_address: Some(("fd00::1".parse().unwrap(), 64)),
+            queue_len: 5_555,
+            ..tap::Options::new("tap%d")
+        };
+        let interface = options.open().unwrap();
+        assert_eq!(interface.name, "tap0");
+        assert_eq!(interface.queues.len(), 2);
+        assert_eq!(interface.capabilities.mtu, 9000);
+        assert_eq!(interface.capabilities.mac, Some([2, 1, 2, 3, 4, 5]));
+        let shown = Command::new("ip")
+            .args(["address", "show", "tap0"])
+            .output()
+            .unwrap();
+        let shown = String::from_utf8(shown.stdout).unwrap();
+        for expected in ["mtu 9000", "qlen 5555", "inet6 fd00::1/64", "UP"] {
+            assert!(shown.contains(expected), "{expected} in {shown}");
+        }
+    });
+}
+
+#[test]
+fn a_frame_that_the_device_cannot_take_does_not_block_those_behind_it() {
+    in_namespace(
+        "a_frame_that_the_device_cannot_take_does_not_block_those_behind_it",
+        || {
+            use outlive_driver::{Checksum, PartialChecksum, TxFrame};
+            let Interface {
+                mut queues,
+                counters,
+                ..
+            } = open_tap(true).interface;
+            let frame = |bytes: usize, checksum| {
+                let payload = smallvec::smallvec![vec![0; bytes].into()];
+                TxFrame {
+                    payload,
+                    checksum,
+                    ..TxFrame::default()
+                }
+            };
+            let beyond = Checksum::Partial(PartialChecksum {
+                start: 5000,
+                offset: 16,
+            });
+            let mut batch = [
+                frame(60, Checksum::Complete),
+                frame(100, beyond),
+                frame(5, Checksum::Complete),
+                frame(60, Checksum::Complete),
+            ]
+            .into();
+            queues[0].transmit.transmit(&mut batch).unwrap();
+            assert!(batch.is_empty());
+            let totals = counters.totals();
+            assert_eq!((totals.tx_frames, totals.tx_refused), (2, 2));
+
+            ip("link set tap7 down");
+            let mut batch = [frame(60, Checksum::Complete)].into();
+            queues[0].transmit.transmit(&mut batch).unwrap();
+            assert_eq!(
+                counters.totals().tx_refused,
+                3,
+                "a down interface drops, and the process lives"
+            );
+            ip("link delete tap7");
+            let mut batch = [frame(60, Checksum::Complete)].into();
+            assert!(
+                queues[0].transmit.transmit(&mut batch).is_err(),
+                "a deleted one is gone"
+            );
+            assert!(queues[0].receive.receive(&mut Vec::new(), 1).is_err());
+        },
+    );
+}
+
+#[test]
+fn a_persistent_interface_is_attached_to_as_it_was_made() {
+    in_namespace(
+        "a_persistent_interface_is_attached_to_as_it_was_made",
+        || {
+            ip("tuntap add dev one mode tap");
+            ip("tuntap add dev many mode tap multi_queue");
+            let two = |name: &str| tap::Options {
+                queues: 2,
+                ..tap::Options::new(name)
+            };
+            let first = tap::Options::new("one").open().unwrap();
+            let again = tap::Options::new("one").open().err().unwrap();
+            assert!(matches!(again, OpenError::Busy { .. }), "{again}");
+            drop(first);
+            tap::Options::new("one").open().unwrap();
+            tap::Options::new("many").open().unwrap();
+            two("many").open().unwrap();
+            let error = two("one").open().err().unwrap();
+            assert!(matches!(error, OpenError::WrongKind { .. }), "{error}");
+            let error = tun::Options::new("one").open().err().unwrap();
+            assert!(matches!(error, OpenError::WrongKind { .. }), "{error}");
+        },
+    );
+}
+
+#[test]
+fn what_cannot_be_is_said_in_one_line() {
+    in_namespace("what_cannot_be_is_said_in_one_line", || {
+        let error = |options: tap::Options| options.open().err().unwrap().to_string();
+        let new = || tap::Options::new("tap7");
+        let texts = [
+            error(tap::Options::new("much-too-long-a-name")),
+            error(tap::Options {
+                mtu: Some(67),
+                ..new()
+            }),
+            error(tap::Options {
+                mtu: Some(70_000),
+                ..new()
+            }),
+            error(tap::Options { queues: 0, ..new() }),
+            error(tap::Options {
+                mac: Some([1, 0, 0, 0, 0, 0]),
+                ..new()
+            }),
+            error(tap::Options {
+                host_address: Some((HOST.into(), 33)),
+                ..new()
+            }),
+        ];
+        let expected = [
+            "15 bytes",
+            "MTU 67",
+            "MTU 70000",
+            "0 queues",
+            "unicast",
+            "at most 32",
+        ];
+        for (text, expected) in texts.iter().zip(expected) {
+            assert!(text.contains(expected) && !text.contains('\n'), "{text}");
+        }
+    });
+}
