@@ -26,6 +26,12 @@ pub enum OpenError {
         /// The names that exist.
         existing: String,
     },
+    /// The interface is administratively down.
+    #[error("interface {name} is down; bring it up: ip link set {name} up")]
+    Down {
+        /// The interface.
+        name: String,
+    },
     /// Another process has the interface open.
     #[error(
         "interface {name} is busy: another process has it open; stop that one, or choose another name"

@@ -16,6 +16,7 @@ mod gather;
 pub mod impairment;
 pub mod memory;
 mod netdev;
+pub mod packet_socket;
 pub mod random;
 pub mod segment;
 pub mod tap;

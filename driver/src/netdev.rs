@@ -102,11 +102,6 @@ impl NetDev {
         Ok(i32::from(unsafe { request.ifr_ifru.ifru_flags }))
     }
 
-    /// Whether the interface is administratively up.
-    pub(crate) fn is_up(&self) -> Result<bool, OpenError> {
-        Ok(self.flags()? & libc::IFF_UP != 0)
-    }
-
     /// Brings the interface up; nothing to do, and no privilege needed, if it is.
     pub(crate) fn bring_up(&self) -> Result<(), OpenError> {
         let flags = self.flags()?;

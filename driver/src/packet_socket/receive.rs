@@ -1,0 +1,177 @@
+//! Frames in: one `recvmsg` per frame, straight behind the previous frame in a block.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+
+use super::socket::PacketSocket;
+use crate::block::Blocks;
+use crate::counters::DeviceCounters;
+use crate::device::Receive;
+use crate::frame::RxFrame;
+use crate::vnet::{self, VNET_HEADER_BYTES};
+
+/// Calls between two looks at the kernel's count of drops, which costs a system call.
+const STATISTICS_EVERY: u32 = 256;
+
+/// Room for the one control message that we ask for, aligned as the kernel's macros want it.
+#[repr(C, align(8))]
+struct Control([u8; 64]);
+
+pub(super) struct PacketReceive {
+    socket: Arc<PacketSocket>,
+    counters: Arc<DeviceCounters>,
+    blocks: Blocks,
+    calls: u32,
+    /// The interface went down; it may come back, or be gone.
+    down: bool,
+}
+
+/// A frame as the kernel handed it over.
+struct Message {
+    bytes: Bytes,
+    truncated: bool,
+    vlan_tci: Option<u16>,
+}
+
+impl PacketReceive {
+    pub(super) fn new(socket: Arc<PacketSocket>, counters: Arc<DeviceCounters>) -> Self {
+        Self {
+            socket,
+            counters,
+            blocks: Blocks::new(),
+            calls: 0,
+            down: false,
+        }
+    }
+
+    fn read(&mut self) -> io::Result<Message> {
+        let room = self.blocks.room();
+        let mut slice = libc::iovec {
+            iov_base: room.as_mut_ptr().cast(),
+            iov_len: room.len(),
+        };
+        let mut control = Control([0; 64]);
+        // SAFETY: all-zero is a valid `msghdr`: null pointers with zero lengths.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = &raw mut slice;
+        message.msg_iovlen = 1;
+        message.msg_control = (&raw mut control).cast();
+        message.msg_controllen = size_of::<Control>() as _;
+        // SAFETY: the message describes the room and the control block, which outlive the call.
+        let n = unsafe { libc::recvmsg(self.socket.raw(), &raw mut message, 0) };
+        let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
+        let vlan_tci = vlan_tag(&message);
+        Ok(Message {
+            // SAFETY: the kernel wrote the first `n` bytes of the room.
+            bytes: unsafe { self.blocks.take(n) },
+            truncated: message.msg_flags & libc::MSG_TRUNC != 0,
+            vlan_tci,
+        })
+    }
+
+    fn look_at_statistics(&mut self) {
+        self.calls += 1;
+        if self.calls.is_multiple_of(STATISTICS_EVERY) {
+            self.count_drops();
+        }
+    }
+
+    fn count_drops(&self) {
+        let dropped = self.socket.dropped();
+        if dropped > 0 {
+            self.counters.overflowed(&self.socket.name, dropped);
+        }
+    }
+}
+
+/// The VLAN tag that the kernel took out of the frame, if it did.
+fn vlan_tag(message: &libc::msghdr) -> Option<u16> {
+    // SAFETY: the message was filled by `recvmsg` and its control block is alive.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    // SAFETY: null, or a header inside the control block.
+    while let Some(found) = unsafe { header.as_ref() } {
+        if found.cmsg_level == libc::SOL_PACKET && found.cmsg_type == libc::PACKET_AUXDATA {
+            // SAFETY: the kernel wrote a `tpacket_auxdata` there; it may be unaligned.
+            let data = unsafe {
+                libc::CMSG_DATA(header)
+                    .cast::<libc::tpacket_auxdata>()
+                    .read_unaligned()
+            };
+            let tagged = data.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
+            return tagged.then_some(data.tp_vlan_tci);
+        }
+        // SAFETY: as above.
+        header = unsafe { libc::CMSG_NXTHDR(message, header) };
+    }
+    None
+}
+
+fn decode(message: Message) -> Option<RxFrame> {
+    let mut bytes = message.bytes;
+    let header = *bytes.first_chunk::<VNET_HEADER_BYTES>()?;
+    bytes.advance(VNET_HEADER_BYTES);
+    vnet::receive(&header, bytes, message.vlan_tci)
+}
+
+impl Receive for PacketReceive {
+    fn receive(&mut self, into: &mut Vec<RxFrame>, limit: usize) -> io::Result<usize> {
+        let (mut frames, mut bytes) = (0, 0);
+        let result = loop {
+            if frames == limit {
+                break Ok(());
+            }
+            let message = match self.read() {
+                Ok(message) => message,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if self.down && self.socket.is_gone() {
+                        break Err(io::Error::from_raw_os_error(libc::ENODEV));
+                    }
+                    break Ok(());
+                }
+                Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => {
+                    tracing::debug!(interface = self.socket.name, "the interface is down");
+                    self.down = true;
+                    continue;
+                }
+                // A frame that the kernel could not describe in a vnet header, and dropped.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    self.counters
+                        .malformed(&self.socket.name, "no vnet header for it");
+                    continue;
+                }
+                Err(error) => break Err(error),
+            };
+            let truncated = message.truncated;
+            match decode(message).filter(|_| !truncated) {
+                Some(frame) => {
+                    frames += 1;
+                    bytes += frame.data.len();
+                    into.push(frame);
+                }
+                None => self
+                    .counters
+                    .malformed(&self.socket.name, "vnet header, or cut off"),
+            }
+        };
+        self.counters.received(frames, bytes);
+        if frames > 0 {
+            self.down = false;
+            self.look_at_statistics();
+        }
+        result.map(|()| frames)
+    }
+
+    fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.socket.as_fd())
+    }
+}
+
+impl Drop for PacketReceive {
+    fn drop(&mut self) {
+        self.count_drops();
+    }
+}
