@@ -3,16 +3,37 @@
 //! Positions in a stream are 64-bit inside and become 32-bit sequence numbers only on the wire: position
 //! 0 is the SYN, 1 the first byte of data, and position `p` is sequence number `iss + p` (mod 2^32).
 
+mod acknowledge;
+pub mod arrival;
+mod arrival_syn_sent;
+mod calls;
+mod close;
 pub mod config;
 pub mod congestion;
 pub mod error;
 pub mod four_tuple;
+pub mod gate;
+pub mod info;
+mod invariants;
 pub mod islands;
+mod keepalive;
+mod persist;
+mod receive;
 pub mod receive_queue;
+pub mod record;
+mod recovery;
 pub mod rtt;
 pub mod scoreboard;
 pub mod send_queue;
 pub mod sequence;
+pub mod settings;
+pub mod state;
+pub mod tcb;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod transmit;
+pub mod urgent;
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -20,9 +41,14 @@ use std::task::Waker;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+pub use self::arrival::Arrival;
 pub use self::config::{Algorithm, Config, KeepAlive, ListenOptions, SocketOptions};
 pub use self::error::Error;
 pub use self::four_tuple::FourTuple;
+pub use self::info::Info;
+pub use self::settings::Parameters;
+pub use self::state::State;
+pub use self::tcb::{Hints, Tcb};
 use crate::ip::TxDatagram;
 use crate::time::Instant;
 pub use crate::wire::tcp::{Flags, Options};

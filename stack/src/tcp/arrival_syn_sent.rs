@@ -1,0 +1,147 @@
+//! A segment arrives in SYN-SENT (RFC 9293 §3.10.7.3), and what the peer's SYN settles for good.
+
+use super::arrival::{Arrival, Stop};
+use super::congestion::{Congestion, initial_window};
+use super::settings::MAX_WINDOW_SCALE;
+use super::state::State;
+use super::tcb::{FIRST_BYTE, Tcb};
+use super::{Error, Flags, Segment};
+use crate::counters::Counter;
+use crate::time::Instant;
+
+/// Smallest MSS that a peer is believed to mean; less would cost more headers than data (as Linux).
+const MIN_PEER_MSS: u16 = 48;
+
+impl Tcb {
+    pub(super) fn arrives_in_syn_sent(
+        &mut self,
+        now: Instant,
+        segment: &Segment,
+    ) -> Result<(), Stop> {
+        let acknowledged = self.first_ack(segment)?;
+        if segment.flags.contains(Flags::RST) {
+            return Err(self.second_rst(acknowledged));
+        }
+        if !segment.flags.contains(Flags::SYN) {
+            return Err(Arrival::Dropped(Counter::TcpDropState));
+        }
+        self.fourth_syn_in_syn_sent(now, segment, acknowledged);
+        Ok(())
+    }
+
+    /// First: an ACK must be for our SYN. True when there is one.
+    fn first_ack(&mut self, segment: &Segment) -> Result<bool, Stop> {
+        if !segment.flags.contains(Flags::ACK) {
+            return Ok(false);
+        }
+        if self.snd.nxt == FIRST_BYTE && segment.ack == self.our_wire(FIRST_BYTE) {
+            return Ok(true);
+        }
+        if !segment.flags.contains(Flags::RST) {
+            self.pending.refusal = Some(segment.ack);
+        }
+        Err(Arrival::Dropped(Counter::TcpDropState))
+    }
+
+    /// Second: a RST is believed if it acknowledges our SYN.
+    fn second_rst(&mut self, acknowledged: bool) -> Stop {
+        if !acknowledged {
+            return Arrival::Dropped(Counter::TcpDropState);
+        }
+        self.finish(Some(Error::Refused));
+        Arrival::Taken
+    }
+
+    /// Fourth: the peer's SYN. With the ACK of ours the connection stands; without, both opened at once.
+    fn fourth_syn_in_syn_sent(&mut self, now: Instant, segment: &Segment, acknowledged: bool) {
+        self.synchronize(now, segment);
+        if acknowledged {
+            self.note_round_trip(now, segment, FIRST_BYTE);
+            self.snd.una = FIRST_BYTE;
+            self.establish(now, segment);
+            self.acknowledge_now();
+        } else {
+            self.enter(State::SynReceived);
+            self.pending.syn = true;
+        }
+    }
+
+    /// Takes over what a SYN says: sequence numbers, window and options. An option that either side
+    /// did not send is off for good (RFC 7323 §1.3, RFC 2018 §2).
+    pub(super) fn synchronize(&mut self, now: Instant, syn: &Segment) {
+        self.rcv.irs = syn.seq;
+        self.rcv.nxt = FIRST_BYTE;
+        // The record stands for the SYN: no frame leaves before it is committed.
+        self.rcv.committed = FIRST_BYTE;
+        self.rcv.edge = FIRST_BYTE;
+        self.rcv.tuned_at = now;
+        let options = &syn.options;
+        match options.window_scale {
+            Some(shift) if self.settings.config().window_scaling => {
+                self.snd.scale = shift.min(MAX_WINDOW_SCALE);
+            }
+            _ => {
+                self.snd.scale = 0;
+                self.rcv.scale = 0;
+            }
+        }
+        match options.timestamps {
+            Some((value, _)) if self.timestamps.on => {
+                self.timestamps.recent = value;
+                self.timestamps.recent_at = now;
+            }
+            _ => self.timestamps.on = false,
+        }
+        self.snd.sack &= options.sack_permitted;
+        if let Some(mss) = options.mss {
+            self.snd.peer_mss = mss.max(MIN_PEER_MSS);
+        }
+        // The window of a SYN is never scaled (RFC 7323 §2.2).
+        self.snd.wnd = u32::from(syn.window);
+        self.snd.max_wnd = self.snd.wnd;
+        self.snd.wl1 = syn.seq;
+        self.snd.wl2 = syn.ack;
+        self.statistics.received_at = now;
+        self.apply_mss();
+        self.rcv.mss = self.peer_segment_guess();
+        self.open_window();
+    }
+
+    /// ESTABLISHED: our SYN is acknowledged.
+    pub(super) fn establish(&mut self, now: Instant, segment: &Segment) {
+        let syn_was_lost = self.statistics.retries > 0;
+        self.enter(State::Established);
+        self.pending.syn = false;
+        self.statistics.retries = 0;
+        self.statistics.progress_at = now;
+        self.timers.stop_retransmit();
+        if syn_was_lost {
+            // RFC 6298 §5.7.
+            self.rtt.syn_was_lost();
+        }
+        self.begin_congestion_control(syn_was_lost);
+        if !segment.flags.contains(Flags::SYN) {
+            self.snd.wnd = u32::from(segment.window) << self.snd.scale;
+            self.snd.max_wnd = self.snd.max_wnd.max(self.snd.wnd);
+        }
+        self.snd.wl1 = segment.seq;
+        self.snd.wl2 = segment.ack;
+        if self.snd.fin {
+            self.enter(State::FinWait1);
+        }
+        self.restart_keep_alive(now);
+    }
+
+    /// The initial window, now that the segment size is known; one segment if the SYN was lost (RFC 5681
+    /// §3.1).
+    fn begin_congestion_control(&mut self, syn_was_lost: bool) {
+        let mss = usize::from(self.effective_mss());
+        let segments = self.settings.config().initial_window_segments;
+        let window = if syn_was_lost {
+            mss
+        } else {
+            initial_window(segments, mss)
+        };
+        self.congestion = Congestion::new(self.settings.options().algorithm, mss, window);
+    }
+}

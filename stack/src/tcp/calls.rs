@@ -1,0 +1,203 @@
+//! The calls of an application (RFC 9293 §3.9.1, §3.10): SEND, RECEIVE, and waiting for them.
+//!
+//! Nothing here transmits: after a call that returned something, the writer has to look at the
+//! connection. Wakers are kept here and taken by [`Tcb::take_wakers`], to be woken once the lock is
+//! released.
+
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use super::Error;
+use super::congestion::CongestionControl;
+use super::state::State;
+use super::tcb::{NEVER, Tcb};
+
+/// Pieces up to this size are copied together: cheaper than to keep each by reference.
+const COPY_BYTES: usize = 256;
+
+impl Tcb {
+    /// Queues `bytes` by reference, as far as there is room; returns how many were taken, 0 when the
+    /// queue is full ([`Tcb::poll_writable`] waits for room).
+    ///
+    /// # Errors
+    /// Why the connection ended, or that its write side is closed.
+    pub fn send(&mut self, bytes: Bytes) -> Result<usize, Error> {
+        if bytes.len() <= COPY_BYTES {
+            return self.send_copy(&bytes);
+        }
+        let taken = self.send_room()?.min(bytes.len());
+        let mut bytes = bytes;
+        bytes.truncate(taken);
+        self.send_queue.push(bytes);
+        Ok(taken)
+    }
+
+    /// As [`Tcb::send`], with the one copy that a borrowed slice costs.
+    ///
+    /// # Errors
+    /// As [`Tcb::send`].
+    pub fn send_copy(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        let taken = self.send_room()?.min(bytes.len());
+        self.send_queue.push_copy(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    /// Bytes that may be queued now.
+    ///
+    /// # Errors
+    /// As [`Tcb::send`].
+    pub fn send_room(&self) -> Result<usize, Error> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        if self.snd.fin || !self.state.accepts_writes() {
+            return Err(Error::BrokenPipe);
+        }
+        let limit = self.settings.send_limit(self.congestion.cwnd());
+        Ok(limit.saturating_sub(self.send_queue.len()))
+    }
+
+    /// Moves received bytes into `into`. `None`: nothing yet; `Some(0)`: the peer has closed (or `into`
+    /// is empty).
+    ///
+    /// # Errors
+    /// Why the connection ended, after everything that arrived was read.
+    pub fn recv(&mut self, into: &mut [u8]) -> Result<Option<usize>, Error> {
+        if self.readable_bytes() == 0 {
+            return Ok(self.at_end()?.then_some(0));
+        }
+        let taken = self.receive_queue.read(into, self.rcv.committed);
+        self.after_read();
+        Ok(Some(taken))
+    }
+
+    /// Takes up to `max` received bytes as they lie in memory, without a copy. `None`: nothing yet; empty:
+    /// the peer has closed.
+    ///
+    /// # Errors
+    /// As [`Tcb::recv`].
+    pub fn recv_bytes(&mut self, max: usize) -> Result<Option<Bytes>, Error> {
+        if self.readable_bytes() == 0 || max == 0 {
+            return Ok(self.at_end()?.then(Bytes::new));
+        }
+        let bytes = self.receive_queue.read_bytes(max, self.rcv.committed);
+        self.after_read();
+        Ok(bytes)
+    }
+
+    /// As [`Tcb::recv`], and leaves the bytes where they are.
+    ///
+    /// # Errors
+    /// As [`Tcb::recv`].
+    pub fn peek(&self, into: &mut [u8]) -> Result<Option<usize>, Error> {
+        if self.readable_bytes() == 0 {
+            return Ok(self.at_end()?.then_some(0));
+        }
+        Ok(Some(self.receive_queue.peek(into, self.rcv.committed)))
+    }
+
+    /// Bytes that can be read now.
+    #[must_use]
+    pub fn readable_bytes(&self) -> usize {
+        self.receive_queue.readable(self.rcv.committed)
+    }
+
+    /// True when no more bytes will come, in order; the error when they do not come because of one.
+    fn at_end(&self) -> Result<bool, Error> {
+        let fin = self.rcv.fin != NEVER && self.rcv.committed > self.rcv.fin;
+        if fin || self.rcv.shut {
+            return Ok(true);
+        }
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(self.state == State::Closed),
+        }
+    }
+
+    fn after_read(&mut self) {
+        if self.window_update_due() {
+            self.acknowledge_now();
+        }
+    }
+
+    fn is_readable(&self) -> bool {
+        self.readable_bytes() > 0 || self.at_end().unwrap_or(true) || self.urgent_news()
+    }
+
+    fn is_writable(&self) -> bool {
+        self.state != State::SynSent && self.send_room().map_or(true, |room| room > 0)
+    }
+
+    /// True when a third of the queue is free: so much that waking its writer pays (as Linux).
+    fn is_worth_waking_writer(&self) -> bool {
+        let limit = self.settings.send_limit(self.congestion.cwnd());
+        self.state != State::SynSent && self.send_room().map_or(true, |room| room >= limit / 3)
+    }
+
+    /// Ready when [`Tcb::recv`] would return something: bytes, the end, or an error.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_readable() {
+            return Poll::Ready(());
+        }
+        remember(&mut self.reader, cx);
+        Poll::Pending
+    }
+
+    /// Ready when [`Tcb::send`] would take something or fail.
+    pub fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_writable() {
+            return Poll::Ready(());
+        }
+        remember(&mut self.writer, cx);
+        Poll::Pending
+    }
+
+    /// Ready when the handshake is over.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub fn poll_established(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if let Some(error) = self.error {
+            return Poll::Ready(Err(error));
+        }
+        match self.state {
+            State::SynSent | State::SynReceived => {
+                remember(&mut self.writer, cx);
+                Poll::Pending
+            }
+            State::Closed => Poll::Ready(Err(Error::NotConnected)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Adds the wakers of those whose wait is over; to be woken after the lock is released.
+    pub fn take_wakers(&mut self, into: &mut Vec<Waker>) {
+        if self.reader.is_some() && self.is_readable() {
+            into.extend(self.reader.take());
+        }
+        if self.writer.is_some() && self.is_worth_waking_writer() {
+            into.extend(self.writer.take());
+        }
+    }
+
+    /// True when [`Tcb::poll_transmit`] may have something to give: worth a look by the writer.
+    #[must_use]
+    pub fn wants_transmit(&self) -> bool {
+        let pending = &self.pending;
+        pending.ack
+            || pending.syn
+            || pending.probe
+            || pending.reset
+            || pending.refusal.is_some()
+            || self.recovery.is_some()
+            || (self.snd.nxt < self.send_end() && self.state.may_transmit_data())
+    }
+}
+
+fn remember(slot: &mut Option<Waker>, cx: &Context<'_>) {
+    match slot {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *slot = Some(cx.waker().clone()),
+    }
+}

@@ -1,0 +1,87 @@
+//! What can be asked about a connection, like Linux's `TCP_INFO`.
+
+use std::time::Duration;
+
+use super::congestion::CongestionControl;
+use super::state::State;
+use super::tcb::Tcb;
+
+/// Facts about a connection at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// The state.
+    pub state: State,
+    /// Data bytes of a full-sized segment that we send.
+    pub snd_mss: u16,
+    /// The same of the peer, as seen.
+    pub rcv_mss: u16,
+    /// Congestion window in bytes.
+    pub cwnd: usize,
+    /// Slow start threshold in bytes; `usize::MAX` while there is none.
+    pub ssthresh: usize,
+    /// Bytes thought to be in the network.
+    pub in_flight: u64,
+    /// The peer's window in bytes.
+    pub snd_wnd: u32,
+    /// The window that we offer, in bytes.
+    pub rcv_wnd: u64,
+    /// Our window scale and the peer's, as shifts.
+    pub window_scales: (u8, u8),
+    /// SACK is in use.
+    pub sack: bool,
+    /// Timestamps are in use.
+    pub timestamps: bool,
+    /// Smoothed round-trip time, once measured.
+    pub rtt: Option<Duration>,
+    /// Its variation.
+    pub rttvar: Duration,
+    /// The retransmission time-out.
+    pub rto: Duration,
+    /// Consecutive time-outs.
+    pub retries: u8,
+    /// Segments sent again, in all.
+    pub retransmitted_segments: u32,
+    /// Time-outs, in all.
+    pub timeouts: u32,
+    /// Bytes sent and acknowledged.
+    pub bytes_acked: u64,
+    /// Bytes received in order.
+    pub bytes_received: u64,
+    /// Bytes written and not yet acknowledged.
+    pub send_queue_bytes: usize,
+    /// Bytes received in order and not yet read.
+    pub receive_queue_bytes: usize,
+    /// Largest datagram on the path, in bytes.
+    pub path_mtu: u32,
+}
+
+impl Tcb {
+    /// The facts now.
+    #[must_use]
+    pub fn info(&self) -> Info {
+        Info {
+            state: self.state,
+            snd_mss: self.effective_mss(),
+            rcv_mss: self.rcv.mss,
+            cwnd: self.congestion.cwnd(),
+            ssthresh: self.congestion.ssthresh(),
+            in_flight: self.in_flight(),
+            snd_wnd: self.snd.wnd,
+            rcv_wnd: self.rcv.edge.saturating_sub(self.rcv.committed),
+            window_scales: (self.rcv.scale, self.snd.scale),
+            sack: self.snd.sack,
+            timestamps: self.timestamps.on,
+            rtt: self.rtt.srtt(),
+            rttvar: self.rtt.rttvar(),
+            rto: self.rtt.rto(),
+            retries: self.statistics.retries,
+            retransmitted_segments: self.statistics.retransmitted_segments,
+            timeouts: self.statistics.timeouts,
+            bytes_acked: self.send_queue.start().saturating_sub(1),
+            bytes_received: self.receive_queue.next() - 1,
+            send_queue_bytes: self.send_queue.len(),
+            receive_queue_bytes: self.receive_queue.buffered(),
+            path_mtu: self.path.mtu,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Behaviour of one connection, in virtual time.

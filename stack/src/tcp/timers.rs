@@ -1,0 +1,227 @@
+//! The timers of a connection, and what happens when one is due (RFC 6298 §5, RFC 9293 §3.8.3, §3.10.8).
+//!
+//! One deadline each; the engine only ever asks for the earliest ([`Tcb::next_deadline`]).
+
+use std::time::Duration;
+
+use super::Error;
+use super::state::State;
+use super::tcb::Tcb;
+use crate::counters::Counter;
+use crate::time::Instant;
+
+/// Consecutive time-outs after which the layers below are told (R1, SHLD-10).
+const R1: u8 = 3;
+/// Full-sized segments lost this often in a row, while the path once worked, hint at a black hole.
+const BLACK_HOLE_RETRIES: u8 = 4;
+/// Time-outs of a connection that nobody holds any more (as Linux, `tcp_orphan_retries`).
+const ORPHAN_RETRIES: u8 = 8;
+
+/// When each is due; [`Instant::FAR_FUTURE`] while it does not run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timers {
+    /// Retransmission or, with `persist`, the probe of a closed window: never both.
+    retransmit: Instant,
+    ack: Instant,
+    keep_alive: Instant,
+    /// The end of TIME-WAIT, or of an abandoned FIN-WAIT-2.
+    close: Instant,
+    persist: bool,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            retransmit: Instant::FAR_FUTURE,
+            ack: Instant::FAR_FUTURE,
+            keep_alive: Instant::FAR_FUTURE,
+            close: Instant::FAR_FUTURE,
+            persist: false,
+        }
+    }
+}
+
+impl Timers {
+    pub(super) fn next(&self) -> Option<Instant> {
+        let Self {
+            retransmit,
+            ack,
+            keep_alive,
+            close,
+            persist: _,
+        } = *self;
+        let earliest = retransmit.min(ack).min(keep_alive).min(close);
+        (earliest != Instant::FAR_FUTURE).then_some(earliest)
+    }
+
+    pub(super) fn start_retransmit(&mut self, at: Instant) {
+        self.retransmit = at;
+        self.persist = false;
+    }
+
+    pub(super) fn start_persist(&mut self, at: Instant) {
+        self.retransmit = at;
+        self.persist = true;
+    }
+
+    pub(super) fn stop_retransmit(&mut self) {
+        self.retransmit = Instant::FAR_FUTURE;
+        self.persist = false;
+    }
+
+    /// The retransmission timer runs.
+    pub(super) fn retransmitting(&self) -> bool {
+        self.retransmit != Instant::FAR_FUTURE && !self.persist
+    }
+
+    /// The persist timer runs.
+    pub(super) fn persisting(&self) -> bool {
+        self.retransmit != Instant::FAR_FUTURE && self.persist
+    }
+
+    /// Starts the delayed ACK, unless it runs already.
+    pub(super) fn start_ack(&mut self, at: Instant) {
+        self.ack = self.ack.min(at);
+    }
+
+    pub(super) fn stop_ack(&mut self) {
+        self.ack = Instant::FAR_FUTURE;
+    }
+
+    pub(super) fn start_keep_alive(&mut self, at: Instant) {
+        self.keep_alive = at;
+    }
+
+    pub(super) fn stop_keep_alive(&mut self) {
+        self.keep_alive = Instant::FAR_FUTURE;
+    }
+
+    pub(super) fn start_close(&mut self, at: Instant) {
+        self.close = at;
+    }
+
+    pub(super) fn stop_all(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Takes a deadline that has come, so that it fires once.
+    fn take(deadline: &mut Instant, now: Instant) -> bool {
+        let due = *deadline <= now;
+        if due {
+            *deadline = Instant::FAR_FUTURE;
+        }
+        due
+    }
+}
+
+impl Tcb {
+    /// When [`Tcb::on_timer`] has something to do. Right after [`Tcb::poll_transmit`] gave none.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Acts on every timer that is due; then there may be something to transmit. Returns what is to be
+    /// counted. Calling it early does no harm.
+    pub fn on_timer(&mut self, now: Instant) -> Option<Counter> {
+        let mut event = None;
+        let persist = self.timers.persist;
+        if Timers::take(&mut self.timers.retransmit, now) {
+            if persist {
+                self.timers.persist = false;
+                self.on_persist_timer(now);
+            } else {
+                event = Some(Counter::TcpTimeouts);
+                self.on_retransmission_timer(now);
+            }
+        }
+        if Timers::take(&mut self.timers.ack, now) {
+            self.acknowledge_now();
+        }
+        if Timers::take(&mut self.timers.keep_alive, now) {
+            self.on_keep_alive_timer(now);
+        }
+        if Timers::take(&mut self.timers.close, now) {
+            self.finish(None);
+        }
+        self.check();
+        event
+    }
+
+    fn on_retransmission_timer(&mut self, now: Instant) {
+        let statistics = &mut self.statistics;
+        statistics.timeouts = statistics.timeouts.saturating_add(1);
+        statistics.retries = statistics.retries.saturating_add(1);
+        if self.gave_up(now) {
+            let error = self.soft_error.take().unwrap_or(Error::TimedOut);
+            self.finish(Some(error));
+            return;
+        }
+        if self.statistics.retries == R1 {
+            self.hints.negative_advice = true;
+        }
+        self.rtt.back_off();
+        if self.state.is_synchronized() {
+            self.suspect_black_hole();
+            self.recover_from_timeout(now);
+        } else {
+            self.pending.syn = true;
+        }
+        self.timers.start_retransmit(now + self.rtt.rto());
+    }
+
+    /// R2 (RFC 9293 §3.8.3): so many time-outs, or so much time, without progress.
+    fn gave_up(&self, now: Instant) -> bool {
+        let config = self.settings.config();
+        let retries = self.statistics.retries;
+        if !self.state.is_synchronized() {
+            return retries > config.syn_retries || self.overdue(now);
+        }
+        if self.released && retries > config.retries.min(ORPHAN_RETRIES) {
+            return true;
+        }
+        match self.settings.options().user_timeout {
+            Some(_) => self.overdue(now),
+            None => retries > config.retries,
+        }
+    }
+
+    /// The user time-out, if there is one, has passed without progress.
+    pub(super) fn overdue(&self, now: Instant) -> bool {
+        self.settings
+            .options()
+            .user_timeout
+            .is_some_and(|limit| now.since(self.statistics.progress_at) >= limit)
+    }
+
+    /// RFC 2923 §2.1, RFC 4821 §7.7: when only full-sized segments fail, the path MTU may be smaller
+    /// than anybody told.
+    fn suspect_black_hole(&mut self) {
+        let outstanding = self.snd.nxt - self.snd.una;
+        if self.statistics.retries == BLACK_HOLE_RETRIES
+            && outstanding >= u64::from(self.effective_mss())
+        {
+            self.hints.black_hole = true;
+        }
+    }
+
+    /// TIME-WAIT, from now on for 2 MSL (RFC 9293 §3.4.2). Only a little is kept.
+    pub(super) fn start_time_wait(&mut self, now: Instant) {
+        if self.state != State::TimeWait {
+            self.enter(State::TimeWait);
+            self.timers.stop_all();
+            self.recovery = None;
+        }
+        let wait = self.settings.config().time_wait;
+        self.timers.start_close(now + wait);
+    }
+
+    /// FIN-WAIT-2 of a connection that nobody holds ends after a while (as Linux): the peer may never
+    /// close.
+    pub(super) fn wait_for_fin(&mut self, now: Instant) {
+        if self.released && self.state == State::FinWait2 {
+            let wait: Duration = self.settings.config().fin_wait_2;
+            self.timers.start_close(now + wait);
+        }
+    }
+}

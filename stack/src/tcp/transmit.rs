@@ -1,0 +1,462 @@
+//! What to send now (RFC 9293 §3.7, §3.8; RFC 1122 §4.2.3.4 for the sender's silly window syndrome
+//! avoidance; RFC 9293 §3.7.4 for Nagle's algorithm, in Minshall's variant as in Linux).
+//!
+//! Every segment of a connection leaves through [`Tcb::poll_transmit`], whose last step,
+//! [`Tcb::stamp`], is the one place where a segment gets its ACK, window and options and where it is
+//! checked that it may leave at all.
+
+use smallvec::SmallVec;
+
+use super::congestion::CongestionControl;
+use super::recovery::Phase;
+use super::state::State;
+use super::tcb::{NEVER, Tcb};
+use super::{Flags, Options, TxSegment};
+use crate::time::Instant;
+
+/// Most that all options may take (RFC 9293 §3.1).
+const OPTIONS_BYTES: usize = 40;
+/// Bytes of a timestamps option, padded.
+const TIMESTAMPS_BYTES: u16 = 12;
+
+/// A segment before [`Tcb::stamp`].
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    /// Position of its first octet.
+    pub from: u64,
+    /// Flags besides ACK.
+    pub flags: Flags,
+    /// The data, and how much it is.
+    pub payload: SmallVec<[bytes::Bytes; 3]>,
+    pub len: usize,
+    pub retransmission: bool,
+}
+
+/// How much new data may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// That many bytes.
+    Send(usize),
+    /// None; only the congestion window is in the way, or waiting for more to be cut together.
+    Congestion,
+    /// None; the peer's window is in the way.
+    Window,
+    /// None; what there is would make a small segment.
+    Hold,
+    /// Nothing is there.
+    Empty,
+}
+
+impl Tcb {
+    /// The next segment to send; call until there is none. Then [`Tcb::next_deadline`] is right.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<TxSegment> {
+        if !self.record_committed() {
+            return None;
+        }
+        let segment = self.next_segment(now);
+        if segment.is_none() {
+            self.await_window(now);
+        }
+        self.check();
+        segment
+    }
+
+    fn next_segment(&mut self, now: Instant) -> Option<TxSegment> {
+        if let Some(segment) = self.reset_segment(now) {
+            return Some(segment);
+        }
+        match self.state {
+            State::Closed => return None,
+            State::SynSent | State::SynReceived => return self.syn_segment(now),
+            _ => {}
+        }
+        if self.recovery.is_some()
+            && let Some(segment) = self.retransmit(now)
+        {
+            return Some(segment);
+        }
+        if let Some(segment) = self.probe_segment(now) {
+            return Some(segment);
+        }
+        if let Some(segment) = self.new_data(now) {
+            return Some(segment);
+        }
+        self.ack_segment(now)
+    }
+
+    /// SYN or SYN-ACK.
+    fn syn_segment(&mut self, now: Instant) -> Option<TxSegment> {
+        if !std::mem::take(&mut self.pending.syn) {
+            return None;
+        }
+        let retransmission = self.snd.nxt > 0;
+        if retransmission {
+            self.snd.timed = NEVER;
+        } else {
+            self.snd.nxt = 1;
+            self.snd.timed = 0;
+            self.snd.timed_at = now;
+        }
+        if !self.timers.retransmitting() {
+            self.timers.start_retransmit(now + self.rtt.rto());
+        }
+        self.stamp(
+            now,
+            Draft {
+                flags: Flags::SYN,
+                retransmission,
+                ..Draft::default()
+            },
+        )
+    }
+
+    /// Something to be sent again, if the congestion window lets it.
+    fn retransmit(&mut self, now: Instant) -> Option<TxSegment> {
+        let cwnd = self.congestion.cwnd() as u64;
+        let room = cwnd.saturating_sub(self.in_flight());
+        let (start, mut end) = self.next_retransmission(room)?;
+        let mss = u64::from(self.effective_mss());
+        // Nothing beyond a window that shrank, but for the first segment (SHLD-15, SHLD-16).
+        let window_end = self.snd.window_end();
+        if start > self.snd.una && start >= window_end {
+            return None;
+        }
+        let most = (self.max_payload() as u64).max(mss);
+        end = end.min(start + most).min(window_end.max(start + mss));
+        if end - start > mss {
+            end -= (end - start) % mss;
+        }
+        let draft = self.draft(start, (end - start) as usize, true)?;
+        let sent_to = draft.from + draft.len as u64 + u64::from(draft.flags.contains(Flags::FIN));
+        let value = self.timestamps.value(now);
+        let segments = draft.len.div_ceil(mss as usize).max(1) as u32;
+        if let Some(recovery) = &mut self.recovery {
+            if start < recovery.high_rxt || !recovery.scoreboard.is_lost(start, mss as usize) {
+                recovery.rescued |= recovery.phase == Phase::Fast && self.snd.sack;
+            }
+            recovery.high_rxt = recovery.high_rxt.max(sent_to);
+            recovery.forced = false;
+            recovery.first_value.get_or_insert(value);
+        }
+        self.statistics.retransmitted_segments += segments;
+        if self.snd.timed < sent_to {
+            // Karn: the ACK of this would be ambiguous.
+            self.snd.timed = NEVER;
+        }
+        if start == self.snd.una || !self.timers.retransmitting() {
+            self.timers.start_retransmit(now + self.rtt.rto());
+        }
+        self.statistics.sent_at = now;
+        self.stamp(now, draft)
+    }
+
+    /// A draft of up to `len` octets from `from` on, FIN included where it belongs.
+    fn draft(&mut self, from: u64, len: usize, retransmission: bool) -> Option<Draft> {
+        let mut draft = Draft {
+            from,
+            retransmission,
+            ..Draft::default()
+        };
+        let data_end = self.send_queue.end();
+        let want = len.min(data_end.saturating_sub(from) as usize);
+        if want > 0 {
+            draft.len = self.send_queue.slices(from, want, &mut draft.payload);
+        }
+        let end = from + draft.len as u64;
+        if end == data_end {
+            if draft.len > 0 {
+                draft.flags = draft.flags.with(Flags::PSH);
+            }
+            let room = len > draft.len || !retransmission;
+            if self.snd.fin && self.fin_committed() && room && self.fin_fits(end) {
+                draft.flags = draft.flags.with(Flags::FIN);
+            }
+        }
+        (draft.len > 0 || draft.flags.contains(Flags::FIN)).then_some(draft)
+    }
+
+    /// True when the peer's window and the barrier let a FIN at `position` through.
+    fn fin_fits(&self, position: u64) -> bool {
+        position < self.snd.nxt || (position < self.snd.window_end() && position < self.barrier())
+    }
+
+    /// New data, or our FIN.
+    fn new_data(&mut self, now: Instant) -> Option<TxSegment> {
+        if self.snd.nxt >= self.send_end() || !self.state.may_transmit_data() {
+            // All is sent. If it filled the congestion window, that was the limit all the same.
+            let filled = self.in_flight() + u64::from(self.effective_mss());
+            self.snd.cwnd_limited = filled > self.congestion.cwnd() as u64;
+            return None;
+        }
+        self.restart_after_idle(now);
+        let from = self.snd.nxt;
+        let room = self.room_for_new_data();
+        self.snd.cwnd_limited =
+            room == Room::Congestion || (self.snd.cwnd_limited && matches!(room, Room::Send(_)));
+        let force = std::mem::take(&mut self.pending.force);
+        let len = match room {
+            Room::Send(len) => len,
+            Room::Window | Room::Hold if force => self.forced_len(),
+            Room::Empty if self.fin_due() => 0,
+            _ => return None,
+        };
+        let draft = self.draft(from, len, false)?;
+        self.send_new(now, draft)
+    }
+
+    fn send_new(&mut self, now: Instant, draft: Draft) -> Option<TxSegment> {
+        let mss = usize::from(self.effective_mss());
+        let end = draft.from + draft.len as u64 + u64::from(draft.flags.contains(Flags::FIN));
+        if draft.len % mss != 0 {
+            self.snd.small_end = draft.from + draft.len as u64;
+        }
+        if self.snd.una == self.snd.nxt {
+            self.statistics.progress_at = now;
+        }
+        if self.snd.timed == NEVER && draft.len > 0 {
+            self.snd.timed = end - 1;
+            self.snd.timed_at = now;
+        }
+        self.snd.nxt = end;
+        self.statistics.sent_at = now;
+        if !self.timers.retransmitting() {
+            self.timers.start_retransmit(now + self.rtt.rto());
+        }
+        self.stamp(now, draft)
+    }
+
+    /// How much new data may leave now.
+    fn room_for_new_data(&self) -> Room {
+        let from = self.snd.nxt;
+        let available = self
+            .send_queue
+            .end()
+            .min(self.barrier())
+            .saturating_sub(from) as usize;
+        if available == 0 {
+            return Room::Empty;
+        }
+        let window = self.snd.window_end().saturating_sub(from) as usize;
+        let in_flight = self.in_flight() as usize;
+        let cwnd = self.congestion.cwnd();
+        let congestion = cwnd.saturating_sub(in_flight);
+        let mss = usize::from(self.effective_mss());
+        let usable = window.min(congestion);
+        let len = available.min(usable).min(self.max_payload());
+        if len >= mss {
+            let full = len - len % mss;
+            if full < available && usable < self.max_payload() && congestion < window {
+                // More would go in one segment if the congestion window had room; ACKs are on their
+                // way (like Linux's TSO deferral).
+                let enough = (cwnd / 3).min(self.max_payload());
+                if self.cuts() && full < enough && in_flight > 0 {
+                    return Room::Congestion;
+                }
+            }
+            let tail = len - full;
+            if tail > 0 && (len < available || !self.may_send_small()) {
+                return Room::Send(full);
+            }
+            return Room::Send(len);
+        }
+        if len == available {
+            return if self.may_send_small() {
+                Room::Send(len)
+            } else {
+                Room::Hold
+            };
+        }
+        if congestion < window {
+            return Room::Congestion;
+        }
+        // The window lets through less than a segment: only half of the largest window is worth it.
+        if self.snd.una == from && len > 0 && len as u64 * 2 >= u64::from(self.snd.max_wnd) {
+            return Room::Send(len);
+        }
+        Room::Window
+    }
+
+    /// Nagle's algorithm: may a segment that is not full leave, being all that there is?
+    fn may_send_small(&self) -> bool {
+        if self.fin_due() {
+            return true;
+        }
+        if self.snd.cork {
+            return false;
+        }
+        self.settings.options().no_delay || self.snd.small_end <= self.snd.una
+    }
+
+    /// What leaves when the persist or hold timer says that something must.
+    fn forced_len(&self) -> usize {
+        let window = self.snd.window_end().saturating_sub(self.snd.nxt);
+        let available = self.send_queue.end().min(self.barrier()) - self.snd.nxt;
+        window.min(available).min(u64::from(self.effective_mss())) as usize
+    }
+
+    /// True when our FIN may go out behind the data.
+    fn fin_due(&self) -> bool {
+        let position = self.send_queue.end();
+        self.snd.fin && self.snd.nxt <= position && self.fin_committed() && self.fin_fits(position)
+    }
+
+    /// True when new data could be sent now, which goes before retransmitting what is not yet lost.
+    pub(super) fn may_send_new_data(&self) -> bool {
+        let end = self.send_queue.end().min(self.barrier());
+        self.snd.nxt < end.min(self.snd.window_end())
+    }
+
+    /// A pure ACK, with what SACK has to say.
+    fn ack_segment(&mut self, now: Instant) -> Option<TxSegment> {
+        if !self.pending.ack {
+            return None;
+        }
+        self.stamp(
+            now,
+            Draft {
+                from: self.snd.nxt,
+                ..Draft::default()
+            },
+        )
+    }
+
+    /// The permission check and the fields that every segment has: the one way out.
+    pub(super) fn stamp(&mut self, now: Instant, draft: Draft) -> Option<TxSegment> {
+        if !self.permitted(&draft) {
+            debug_assert!(false, "planned a segment that may not leave: {draft:?}");
+            return None;
+        }
+        let mut segment = TxSegment {
+            seq: self.our_wire(draft.from),
+            flags: draft.flags,
+            retransmission: draft.retransmission,
+            payload: draft.payload,
+            ..TxSegment::default()
+        };
+        let mss = self.effective_mss();
+        if draft.len > usize::from(mss) {
+            segment.segment_bytes = Some(mss);
+        }
+        if self.state != State::SynSent {
+            let room = usize::from(mss).saturating_sub(draft.len);
+            self.stamp_ack(&mut segment, if draft.len == 0 { 40 } else { room });
+        }
+        if draft.flags.contains(Flags::SYN) {
+            self.syn_options(&mut segment.options);
+            segment.window = segment_window_of_syn(self.rcv.limit);
+        }
+        if self.timestamps.on {
+            let echo = if segment.flags.contains(Flags::ACK) {
+                self.timestamps.recent
+            } else {
+                0
+            };
+            segment.options.timestamps = Some((self.timestamps.value(now), echo));
+        }
+        self.stamp_urgent(draft.from, draft.flags, &mut segment);
+        Some(segment)
+    }
+
+    fn permitted(&self, draft: &Draft) -> bool {
+        self.record_committed()
+            && (!draft.flags.contains(Flags::FIN) || self.fin_committed())
+            && (draft.len == 0
+                || draft.retransmission
+                || draft.from + draft.len as u64 <= self.barrier())
+            && self.rcv.committed <= self.rcv.nxt
+    }
+
+    /// `room`: bytes that options besides timestamps may take.
+    fn stamp_ack(&mut self, segment: &mut TxSegment, room: usize) {
+        segment.flags = segment.flags.with(Flags::ACK);
+        segment.ack = self.peer_wire(self.rcv.committed);
+        segment.window = self.select_window();
+        self.rcv.acked = self.rcv.committed;
+        self.timers.stop_ack();
+        let timestamps = if self.timestamps.on {
+            usize::from(TIMESTAMPS_BYTES)
+        } else {
+            0
+        };
+        let room = room.min(OPTIONS_BYTES - timestamps);
+        // A full segment has no room for SACK blocks: then an ACK of its own follows with them.
+        let told = !self.snd.sack || self.sack_options(&mut segment.options, room);
+        self.pending.ack &= !told;
+    }
+
+    fn syn_options(&self, options: &mut Options) {
+        options.sack.clear();
+        options.mss = Some(self.announced_mss());
+        options.sack_permitted = self.snd.sack;
+        let offered = self.settings.config().window_scaling;
+        let echoed = self.state == State::SynSent || self.rcv.scale > 0 || self.snd.scale > 0;
+        if offered && echoed {
+            options.window_scale = Some(self.rcv.scale);
+        }
+    }
+
+    /// The MSS option that we send: what one datagram holds (MUST-67), or less if asked for.
+    pub(super) fn announced_mss(&self) -> u16 {
+        let cap = self.settings.options().max_segment_size;
+        self.path.data_mss().min(cap.unwrap_or(u16::MAX))
+    }
+
+    /// Eff.snd.MSS (RFC 9293 §3.7.1): data bytes of one wire segment, options taken off. Never more
+    /// than half of the largest window that the peer ever offered (as Linux), so that a tiny window is
+    /// still used.
+    pub(super) fn effective_mss(&self) -> u16 {
+        let options = if self.timestamps.on {
+            TIMESTAMPS_BYTES
+        } else {
+            0
+        };
+        let mss = self.snd.peer_mss.min(self.announced_mss());
+        let mss = mss.saturating_sub(options).max(8);
+        let half = if self.snd.max_wnd > u32::from(self.path.default_mss()) {
+            self.snd.max_wnd / 2
+        } else {
+            self.snd.max_wnd
+        };
+        mss.min(half.clamp(8, u32::from(u16::MAX)) as u16)
+    }
+
+    /// Most payload of one segment, cut by the device or not.
+    fn max_payload(&self) -> usize {
+        let mss = usize::from(self.effective_mss());
+        if !self.cuts() {
+            return mss;
+        }
+        let room =
+            self.path.max_segmented as usize - usize::from(self.path.header_bytes) - OPTIONS_BYTES;
+        (room - room % mss).max(mss)
+    }
+
+    /// True when the device cuts large segments.
+    const fn cuts(&self) -> bool {
+        self.path.max_segmented > self.path.mtu
+    }
+
+    /// Tells congestion control what a segment is now.
+    pub(super) fn apply_mss(&mut self) {
+        let mss = usize::from(self.effective_mss());
+        self.congestion.set_mss(mss);
+    }
+
+    /// RFC 5681 §4.1: an idle connection has lost its ACK clock.
+    fn restart_after_idle(&mut self, now: Instant) {
+        if self.snd.una != self.snd.nxt || self.snd.una == 1 {
+            return;
+        }
+        let idle = now.since(self.statistics.sent_at);
+        let rto = self.rtt.rto();
+        if idle > rto {
+            self.congestion.on_idle(now, idle, rto);
+            self.statistics.sent_at = now;
+        }
+    }
+}
+
+/// The window of a SYN is not scaled (RFC 7323 §2.2).
+fn segment_window_of_syn(limit: u32) -> u16 {
+    limit.min(u32::from(u16::MAX)) as u16
+}
