@@ -8,6 +8,7 @@
 //! Nothing is skipped: a tool that is missing fails the test with a line that says how to get it.
 
 mod capture;
+mod chromium;
 mod command;
 mod media;
 mod outlive;
@@ -15,6 +16,7 @@ mod sandbox;
 mod topology;
 
 pub use capture::{Capture, Findings};
+pub use chromium::Chromium;
 pub use command::{Finished, require};
 pub use media::{Media, numbers, transfer_bytes};
 pub use outlive::{Server, outlive_command};
