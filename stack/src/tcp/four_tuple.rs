@@ -1,9 +1,10 @@
 //! What names a connection: both addresses and both ports.
 
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
 /// The name of a connection, from this host's point of view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FourTuple {
     /// Our address.
     pub local: IpAddr,
@@ -49,6 +50,18 @@ impl FourTuple {
         bytes[32..34].copy_from_slice(&self.local_port.to_be_bytes());
         bytes[34..].copy_from_slice(&self.remote_port.to_be_bytes());
         bytes
+    }
+}
+
+/// Feeds few words, since every segment is looked up by this hash.
+impl Hash for FourTuple {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        if let (IpAddr::V4(local), IpAddr::V4(remote)) = (self.local, self.remote) {
+            state.write_u64(u64::from(local.to_bits()) << 32 | u64::from(remote.to_bits()));
+            state.write_u32(u32::from(self.local_port) << 16 | u32::from(self.remote_port));
+        } else {
+            state.write(&self.to_bytes());
+        }
     }
 }
 

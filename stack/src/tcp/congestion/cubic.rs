@@ -167,13 +167,14 @@ impl Cubic {
         });
         detail.growth.on_reduction(cwnd);
         let basis = f64::from(window.basis(flight_size));
-        window.set_ssthresh((basis * BETA) as u32);
+        window.set_ssthresh((basis * BETA).round() as u32);
     }
 }
 
 impl CongestionControl for Cubic {
     fn on_ack(&mut self, ack: &AckEvent) {
         self.window.timed_out = false;
+        self.window.limited = ack.cwnd_limited;
         if !ack.cwnd_limited {
             if let Some(detail) = &mut self.detail {
                 detail.growth.paused.get_or_insert(ack.now);
@@ -278,7 +279,11 @@ mod tests {
             while path.now.since(start).as_secs_f64() < 1.5 * k {
                 path.round(&mut control);
                 let t = path.now.since(start).as_secs_f64();
-                let expected = C * (t - k).powi(3) + window;
+                let until_prior = 0.3 * window / ALPHA;
+                let rounds = t / path.rtt.as_secs_f64();
+                let reno = 0.7 * window + ALPHA * rounds.min(until_prior);
+                let reno = reno + (rounds - until_prior).max(0.0);
+                let expected = (C * (t - k).powi(3) + window).max(reno);
                 let is = control.cwnd() as f64 / MSS as f64;
                 assert!(
                     (is / expected - 1.0).abs() < 0.02,

@@ -181,6 +181,8 @@ struct Window {
     mss: u16,
     /// A time-out happened and nothing was acknowledged since.
     timed_out: bool,
+    /// The window was the limit when the last ACK came.
+    limited: bool,
 }
 
 impl Window {
@@ -192,6 +194,7 @@ impl Window {
             initial,
             mss: mss.clamp(1, usize::from(u16::MAX)) as u16,
             timed_out: false,
+            limited: false,
         }
     }
 
@@ -218,9 +221,13 @@ impl Window {
         acked - growth * divisor
     }
 
-    /// What the window after a reduction is computed from: the flight size (RFC 5681 §3.1), not more than the
-    /// window, since limited transmit may have sent beyond it.
+    /// What the window after a reduction is computed from: the window if it was in full use (as Linux
+    /// does; RFC 9438 §4.6), else the flight size (RFC 5681 §3.1). Limited transmit may have sent beyond
+    /// the window.
     fn basis(&self, flight_size: usize) -> u32 {
+        if self.limited {
+            return self.cwnd;
+        }
         self.cwnd.min(flight_size.min(MAX_WINDOW as usize) as u32)
     }
 

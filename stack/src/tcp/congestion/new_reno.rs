@@ -63,6 +63,7 @@ impl NewReno {
 impl CongestionControl for NewReno {
     fn on_ack(&mut self, ack: &AckEvent) {
         self.window.timed_out = false;
+        self.window.limited = ack.cwnd_limited;
         if !ack.cwnd_limited {
             return;
         }

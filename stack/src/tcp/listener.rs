@@ -1,0 +1,233 @@
+//! LISTEN (RFC 9293 §3.10.1, §3.10.7.2): connections on their way in, and those that wait for `accept`.
+//!
+//! Two queues, as in Linux. A SYN makes a half-open connection in the *SYN queue*; its last ACK moves it to
+//! the *accept queue*. While the accept queue is full, SYNs and last ACKs are dropped: the peer believes
+//! the connection open, and our SYN-ACK, sent again, has it repeat the ACK. A full SYN queue drops its
+//! oldest entry (RFC 4987 §3.3): an honest peer is through in one round trip, a flood waits for ever. No SYN
+//! cookies (RFC 4987 §3.6).
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::config::{ListenOptions, SocketOptions};
+use super::table::ById;
+use super::{Connection, Error, FourTuple};
+use crate::counters::Counter;
+use crate::keyed::Keyed;
+
+/// A port that accepts connections.
+#[derive(Debug)]
+pub struct Listener {
+    local: SocketAddr,
+    backlog: usize,
+    max_half_open: usize,
+    /// What its connections start with.
+    pub(super) socket: Arc<SocketOptions>,
+    /// Length of the accept queue, to be read without its lock.
+    waiting: AtomicUsize,
+    queues: Mutex<Queues>,
+}
+
+#[derive(Debug)]
+struct Queues {
+    half_open: HashSet<ById, Keyed>,
+    /// The same in the order of arrival, with some that are gone.
+    order: VecDeque<FourTuple>,
+    accept: VecDeque<Arc<Connection>>,
+    wakers: Vec<Waker>,
+    closed: bool,
+}
+
+/// Room for a half-open connection, and who has to go for it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Admission {
+    pub(super) evicted: Option<FourTuple>,
+}
+
+impl Listener {
+    pub(super) fn new(local: SocketAddr, options: ListenOptions, keyed: Keyed) -> Self {
+        Self {
+            local,
+            backlog: options.backlog,
+            max_half_open: options.max_half_open.max(1),
+            socket: Arc::new(options.socket),
+            waiting: AtomicUsize::new(0),
+            queues: Mutex::new(Queues {
+                half_open: HashSet::with_hasher(keyed),
+                order: VecDeque::new(),
+                accept: VecDeque::new(),
+                wakers: Vec::new(),
+                closed: false,
+            }),
+        }
+    }
+
+    /// Where it listens; an unspecified address stands for all of ours.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The oldest connection that is established and not accepted.
+    ///
+    /// # Errors
+    /// [`Error::ListenerClosed`] after the listener was closed.
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<Arc<Connection>, Error>> {
+        let mut queues = self.queues.lock();
+        if let Some(connection) = queues.accept.pop_front() {
+            self.waiting.store(queues.accept.len(), Ordering::Relaxed);
+            return Poll::Ready(Ok(connection));
+        }
+        if queues.closed {
+            return Poll::Ready(Err(Error::ListenerClosed));
+        }
+        if !queues
+            .wakers
+            .iter()
+            .any(|waker| waker.will_wake(cx.waker()))
+        {
+            queues.wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// True while last ACKs have to be dropped. One more than the backlog fits, as in Linux.
+    pub(super) fn accept_queue_is_full(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > self.backlog
+    }
+
+    /// Asks for room in the SYN queue.
+    pub(super) fn admit(&self) -> Result<Admission, Counter> {
+        if self.accept_queue_is_full() {
+            return Err(Counter::TcpDropAcceptQueue);
+        }
+        let mut queues = self.queues.lock();
+        if queues.closed {
+            return Err(Counter::TcpDropState);
+        }
+        let evicted = if queues.half_open.len() >= self.max_half_open {
+            queues.oldest_half_open()
+        } else {
+            None
+        };
+        Ok(Admission { evicted })
+    }
+
+    pub(super) fn add_half_open(&self, connection: &Arc<Connection>) {
+        let mut queues = self.queues.lock();
+        if queues.order.len() > 2 * queues.half_open.len() + 64 {
+            let Queues {
+                half_open, order, ..
+            } = &mut *queues;
+            order.retain(|id| half_open.contains(id));
+        }
+        queues.order.push_back(connection.id);
+        queues.half_open.insert(ById(Arc::clone(connection)));
+    }
+
+    /// The handshake is complete. False if the listener was closed meanwhile: the connection has to go.
+    pub(super) fn complete(&self, connection: &Arc<Connection>, wakers: &mut Vec<Waker>) -> bool {
+        let mut queues = self.queues.lock();
+        queues.half_open.remove(&connection.id);
+        if queues.closed {
+            return false;
+        }
+        queues.accept.push_back(Arc::clone(connection));
+        self.waiting.store(queues.accept.len(), Ordering::Relaxed);
+        wakers.append(&mut queues.wakers);
+        true
+    }
+
+    /// A half-open connection ended.
+    pub(super) fn forget(&self, id: &FourTuple) {
+        self.queues.lock().half_open.remove(id);
+    }
+
+    /// Accepts nothing more; returns every connection that nobody accepted, and whom to tell.
+    pub(super) fn close(&self) -> (Vec<Arc<Connection>>, Vec<Waker>) {
+        let mut queues = self.queues.lock();
+        queues.closed = true;
+        self.waiting.store(0, Ordering::Relaxed);
+        let mut orphans: Vec<_> = queues.half_open.drain().map(|entry| entry.0).collect();
+        orphans.extend(queues.accept.drain(..));
+        queues.order = VecDeque::new();
+        (orphans, std::mem::take(&mut queues.wakers))
+    }
+}
+
+impl Queues {
+    fn oldest_half_open(&mut self) -> Option<FourTuple> {
+        while let Some(id) = self.order.pop_front() {
+            if self.half_open.remove(&id) {
+                return Some(id);
+            }
+        }
+        None
+    }
+}
+
+/// All listeners of a stack.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    keyed: Keyed,
+    listeners: RwLock<HashMap<SocketAddr, Arc<Listener>, Keyed>>,
+}
+
+impl Listeners {
+    pub(super) fn new(keyed: Keyed) -> Self {
+        Self {
+            listeners: RwLock::new(HashMap::with_hasher(keyed.clone())),
+            keyed,
+        }
+    }
+
+    /// The listener for a connection to `port` of `address`: one on that address before one on all.
+    pub(super) fn find(&self, address: IpAddr, port: u16) -> Option<Arc<Listener>> {
+        let listeners = self.listeners.read();
+        listeners
+            .get(&SocketAddr::new(address, port))
+            .or_else(|| listeners.get(&SocketAddr::new(unspecified(address), port)))
+            .map(Arc::clone)
+    }
+
+    pub(super) fn add(
+        &self,
+        local: SocketAddr,
+        options: ListenOptions,
+    ) -> Result<Arc<Listener>, Error> {
+        let mut listeners = self.listeners.write();
+        if listeners.contains_key(&local) {
+            return Err(Error::AddressInUse);
+        }
+        let listener = Arc::new(Listener::new(local, options, self.keyed.clone()));
+        listeners.insert(local, Arc::clone(&listener));
+        Ok(listener)
+    }
+
+    /// Removes this very listener.
+    pub(super) fn remove(&self, listener: &Arc<Listener>) {
+        let mut listeners = self.listeners.write();
+        if listeners
+            .get(&listener.local)
+            .is_some_and(|there| Arc::ptr_eq(there, listener))
+        {
+            listeners.remove(&listener.local);
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Listener>> {
+        self.listeners.read().values().map(Arc::clone).collect()
+    }
+}
+
+const fn unspecified(family_of: IpAddr) -> IpAddr {
+    match family_of {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}

@@ -1,0 +1,282 @@
+//! What all readers, writers and sockets of one stack's TCP share, and the calls that create connections.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::config::{Config, ListenOptions, SocketOptions};
+use super::gate::Gate;
+use super::isn::IsnGenerator;
+use super::listener::{Listener, Listeners};
+use super::ports::Ports;
+use super::settings::Parameters;
+use super::state::State;
+use super::table::Table;
+use super::tcb::Tcb;
+use super::{Connection, Error, FourTuple, Segment};
+use crate::counters::{Counter, Counters};
+use crate::ip::{Ip, Path};
+use crate::keyed::Keyed;
+use crate::random::Random;
+use crate::time::Instant;
+
+/// The TCP of one stack.
+pub struct Tcp {
+    pub(super) config: Arc<Config>,
+    pub(super) ip: Arc<Ip>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) table: Table,
+    pub(super) listeners: Listeners,
+    pub(super) isn: IsnGenerator,
+    pub(super) gate: Option<Arc<dyn Gate>>,
+    pub(super) half_open: AtomicUsize,
+    ports: Ports,
+}
+
+impl Tcp {
+    /// Nothing listens, nobody is connected. `secret` keys everything that peers must not guess; stacks
+    /// that may take over from each other share it.
+    #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the generator is this one's alone"
+    )]
+    pub fn new(
+        config: Config,
+        secret: [u8; 16],
+        random: Random,
+        ip: Arc<Ip>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        // The tables need not be the same on a backup.
+        let mut random = random;
+        let local = Keyed::new(secret).derive(random.next_u64());
+        Self {
+            ports: Ports::new(config.ephemeral_ports.clone(), local.derive(1)),
+            table: Table::new(&local.derive(2)),
+            listeners: Listeners::new(local.derive(3)),
+            isn: IsnGenerator::new(secret),
+            gate: None,
+            half_open: AtomicUsize::new(0),
+            config: Arc::new(config),
+            ip,
+            counters,
+        }
+    }
+
+    /// Has every decision of every connection made from now on committed by `gate` before its effect
+    /// leaves.
+    #[must_use]
+    pub fn with_gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gate = Some(gate);
+        self
+    }
+
+    /// The choices that hold for all connections.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Accepts connections to `local`; an unspecified address stands for all of ours, port 0 for any
+    /// that is free.
+    ///
+    /// # Errors
+    /// [`Error::AddressNotAvailable`], [`Error::AddressInUse`], [`Error::PortsExhausted`].
+    pub fn listen(
+        &self,
+        local: SocketAddr,
+        options: ListenOptions,
+    ) -> Result<Arc<Listener>, Error> {
+        let address = local.ip();
+        if !address.is_unspecified() && !self.ip.is_local(address) {
+            return Err(Error::AddressNotAvailable);
+        }
+        if local.port() != 0 {
+            return self.listeners.add(local, options);
+        }
+        let mut chosen = None;
+        self.ports
+            .choose(address, SocketAddr::new(address, 0), |port| {
+                let local = SocketAddr::new(address, port);
+                chosen = self.listeners.add(local, options.clone()).ok();
+                chosen.is_some()
+            });
+        chosen.ok_or(Error::PortsExhausted)
+    }
+
+    /// Accepts no more on `listener` and resets what nobody accepted. The writer has to look at the
+    /// connections returned.
+    pub fn close_listener(&self, listener: &Arc<Listener>) -> Vec<Arc<Connection>> {
+        self.listeners.remove(listener);
+        let (orphans, wakers) = listener.close();
+        for connection in &orphans {
+            if connection.end_half_open() {
+                self.half_open.fetch_sub(1, Ordering::Relaxed);
+            }
+            connection.tcb.lock().abort();
+        }
+        for waker in wakers {
+            waker.wake();
+        }
+        orphans
+    }
+
+    /// [`Tcp::close_listener`] for all of them.
+    pub fn close_listeners(&self) -> Vec<Arc<Connection>> {
+        let listeners = self.listeners.all();
+        let orphans = listeners.iter().flat_map(|it| self.close_listener(it));
+        orphans.collect()
+    }
+
+    /// Active open (RFC 9293 §3.10.1) to `remote`, from `local` if given (port 0: any). The writer has to
+    /// look at the connection, then its SYN leaves.
+    ///
+    /// # Errors
+    /// [`Error::InvalidAddress`], [`Error::AddressNotAvailable`], [`Error::NoRoute`],
+    /// [`Error::AddressInUse`], [`Error::PortsExhausted`].
+    pub fn connect(
+        &self,
+        now: Instant,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        options: SocketOptions,
+    ) -> Result<Arc<Connection>, Error> {
+        let to = remote.ip();
+        if to.is_unspecified()
+            || to.is_multicast()
+            || self.ip.is_broadcast(to)
+            || remote.port() == 0
+        {
+            return Err(Error::InvalidAddress);
+        }
+        let from = local
+            .map(|local| local.ip())
+            .filter(|ip| !ip.is_unspecified());
+        if from.is_some_and(|from| !self.ip.is_local(from)) {
+            return Err(Error::AddressNotAvailable);
+        }
+        if self.table.len() >= self.config.max_connections {
+            return Err(Error::PortsExhausted);
+        }
+        let path = self.ip.path(to, from).map_err(|_| Error::NoRoute)?;
+        let options = Arc::new(options);
+        let open = |port| {
+            let id = FourTuple::new(SocketAddr::new(path.source, port), remote);
+            // What is sent to itself is dropped as a land attack.
+            if id.local_addr() == remote || self.table.contains(&id) {
+                return None;
+            }
+            let parameters = self.parameters(&id, path, Arc::clone(&options));
+            let tcb = Tcb::connect(parameters, now, self.isn.isn(now, &id));
+            let connection = Arc::new(Connection::new(id, tcb));
+            self.table.insert(&connection).then_some(connection)
+        };
+        let connection = match local.map_or(0, |local| local.port()) {
+            0 => {
+                let mut opened = None;
+                self.ports.choose(path.source, remote, |port| {
+                    if self.listeners.find(path.source, port).is_none() {
+                        opened = open(port);
+                    }
+                    opened.is_some()
+                });
+                opened.ok_or(Error::PortsExhausted)?
+            }
+            port => open(port).ok_or(Error::AddressInUse)?,
+        };
+        self.counters.count(Counter::TcpActiveOpens);
+        Ok(connection)
+    }
+
+    /// A half-open connection from `syn`; none if its name is taken.
+    pub(super) fn open_half(
+        &self,
+        now: Instant,
+        id: &FourTuple,
+        path: Path,
+        listener: &Listener,
+        syn: &Segment,
+        iss_after: Option<u32>,
+    ) -> Option<Arc<Connection>> {
+        let iss = match iss_after {
+            Some(last) => self.isn.isn_beyond(now, id, last),
+            None => self.isn.isn(now, id),
+        };
+        let parameters = self.parameters(id, path, Arc::clone(&listener.socket));
+        let tcb = Tcb::accept(parameters, now, iss, syn);
+        let connection = Arc::new(Connection::new_half_open(*id, tcb));
+        if !self.table.insert(&connection) {
+            return None;
+        }
+        self.half_open.fetch_add(1, Ordering::Relaxed);
+        listener.add_half_open(&connection);
+        self.counters.count(Counter::TcpPassiveOpens);
+        Some(connection)
+    }
+
+    fn parameters(&self, id: &FourTuple, path: Path, options: Arc<SocketOptions>) -> Parameters {
+        Parameters {
+            config: Arc::clone(&self.config),
+            options,
+            path,
+            timestamp_offset: self.isn.timestamp_offset(id),
+            gated: self.gate.is_some(),
+        }
+    }
+
+    /// Forgets a connection that is closed, or whose place another takes.
+    pub(super) fn remove(&self, connection: &Arc<Connection>) {
+        self.table.remove(connection);
+        if connection.end_half_open() {
+            self.half_open.fetch_sub(1, Ordering::Relaxed);
+            let id = &connection.id;
+            if let Some(listener) = self.listeners.find(id.local, id.local_port) {
+                listener.forget(id);
+            }
+        }
+    }
+
+    /// The connection of that name.
+    #[must_use]
+    pub fn connection(&self, id: &FourTuple) -> Option<Arc<Connection>> {
+        self.table.get(id)
+    }
+
+    /// All connections there are now, in no order.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Arc<Connection>> {
+        self.table.snapshot()
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// True when there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// True when every connection is over: what is left only sits out its TIME-WAIT.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let over = |state| matches!(state, State::Closed | State::TimeWait);
+        self.is_empty()
+            || self
+                .connections()
+                .iter()
+                .all(|it| over(it.tcb.lock().state()))
+    }
+}
+
+impl std::fmt::Debug for Tcp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tcp")
+            .field("connections", &self.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,124 @@
+//! The way down: connections that have something to say get a turn, and their segments become
+//! datagrams.
+//!
+//! A turn is bounded, so that a connection with much to send does not hold up the others; what is left
+//! waits for the next turn. The lock of a connection is held only while its segments are built.
+
+use std::sync::Arc;
+
+use super::emit;
+use super::shared::Tcp;
+use super::tcb::Tcb;
+use super::{Connection, Flags, FourTuple, Outcome, TxSegment};
+use crate::counters::Counter;
+use crate::ip::TxDatagram;
+use crate::time::Instant;
+
+/// Bytes and segments of one turn: four segments of the largest size that devices cut, or enough small
+/// ones to fill a batch.
+const TURN_BYTES: usize = 256 << 10;
+const TURN_SEGMENTS: usize = 64;
+
+/// The writing stage of one queue.
+#[derive(Debug)]
+pub struct TcpWriter {
+    tcp: Arc<Tcp>,
+}
+
+impl TcpWriter {
+    /// A writer for one queue.
+    #[must_use]
+    pub const fn new(tcp: Arc<Tcp>) -> Self {
+        Self { tcp }
+    }
+
+    /// Gives each connection of `work` a turn: timers that are due, then segments. Connections with more
+    /// to send are in `outcome.output` afterwards.
+    pub fn process(
+        &mut self,
+        now: Instant,
+        work: &mut Vec<Arc<Connection>>,
+        outcome: &mut Outcome<Connection>,
+    ) {
+        for connection in work.drain(..) {
+            self.turn(now, connection, outcome);
+        }
+    }
+
+    fn turn(&self, now: Instant, connection: Arc<Connection>, outcome: &mut Outcome<Connection>) {
+        connection.begin_turn();
+        let mut tcb = connection.tcb.lock();
+        if tcb.next_deadline().is_some_and(|deadline| deadline <= now)
+            && let Some(counter) = tcb.on_timer(now)
+        {
+            self.tcp.counters.count(counter);
+        }
+        if let Some(gate) = &self.tcp.gate {
+            tcb.consult(&connection.id, &**gate);
+        }
+        let more = self.segments(now, &connection.id, &mut tcb, &mut outcome.datagrams);
+        tcb.take_wakers(&mut outcome.wakers);
+        let (deadline, closed, hints) = (tcb.next_deadline(), tcb.is_closed(), tcb.take_hints());
+        drop(tcb);
+        if hints.black_hole {
+            self.leave_black_hole(now, &connection);
+        }
+        if closed {
+            self.tcp.remove(&connection);
+        } else if more || hints.black_hole {
+            if connection.schedule() {
+                outcome.output.push(connection);
+            }
+        } else if let Some(deadline) = deadline
+            && !connection.is_armed_by(deadline)
+        {
+            outcome.timers.push((deadline, connection));
+        }
+    }
+
+    /// Builds the segments of a turn; true if there may be more.
+    fn segments(
+        &self,
+        now: Instant,
+        id: &FourTuple,
+        tcb: &mut Tcb,
+        into: &mut Vec<TxDatagram>,
+    ) -> bool {
+        let (ttl, tos) = (tcb.options().ttl, tcb.options().tos & !3);
+        let mut left = TURN_BYTES;
+        for _ in 0..TURN_SEGMENTS {
+            let Some(segment) = tcb.poll_transmit(now) else {
+                return false;
+            };
+            let bytes = segment.payload.iter().map(bytes::Bytes::len).sum();
+            self.count(&segment, bytes);
+            into.push(emit::datagram(id, segment, ttl, tos));
+            left = left.saturating_sub(bytes);
+            if left == 0 {
+                break;
+            }
+        }
+        true
+    }
+
+    fn count(&self, segment: &TxSegment, bytes: usize) {
+        let counters = &self.tcp.counters;
+        counters.count(Counter::TcpTxSegments);
+        if segment.retransmission {
+            counters.count(Counter::TcpRetransmittedSegments);
+            counters.add(Counter::TcpRetransmittedBytes, bytes as u64);
+        }
+        if segment.flags.contains(Flags::RST) {
+            counters.count(Counter::TcpResetsSent);
+        }
+    }
+
+    /// Full-sized segments vanish: tries smaller ones (RFC 2923 §2.1).
+    fn leave_black_hole(&self, now: Instant, connection: &Connection) {
+        let id = &connection.id;
+        self.tcp.ip.report_black_hole(now, id.remote);
+        if let Ok(path) = self.tcp.ip.path(id.remote, Some(id.local)) {
+            connection.tcb.lock().on_path_change(now, &path);
+        }
+    }
+}
