@@ -17,6 +17,7 @@ pub mod impairment;
 pub mod memory;
 mod netdev;
 pub mod packet_socket;
+pub mod pcap;
 pub mod random;
 pub mod segment;
 pub mod tap;

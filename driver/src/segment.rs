@@ -34,19 +34,21 @@ pub fn cut_received(frame: &RxFrame, medium: Medium, out: &mut Vec<Bytes>) -> us
         RxChecksum::Unknown | RxChecksum::Verified => None,
         RxChecksum::Partial(partial) => Some(partial),
     };
-    let Some(tci) = frame.vlan_tci.filter(|_| frame.data.len() >= 12) else {
+    let Some(tci) = frame.vlan_tci else {
         return cut(&frame.data, medium, partial, frame.segmentation, out);
     };
-    let mut tagged = Vec::with_capacity(frame.data.len() + 4);
-    tagged.extend_from_slice(&frame.data[..12]);
-    tagged.extend_from_slice(&[0x81, 0x00]);
-    tagged.extend_from_slice(&tci.to_be_bytes());
-    tagged.extend_from_slice(&frame.data[12..]);
+    let tagged = insert_tag(&frame.data, tci);
     let partial = partial.map(|p| PartialChecksum {
-        start: p.start + 4,
+        start: p.start.saturating_add(4),
         ..p
     });
     cut(&tagged, medium, partial, frame.segmentation, out)
+}
+
+/// The frame with an 802.1Q tag behind its addresses.
+pub(crate) fn insert_tag(frame: &[u8], tci: u16) -> Vec<u8> {
+    let (addresses, rest) = frame.split_at(frame.len().min(12));
+    [addresses, &[0x81, 0x00], &tci.to_be_bytes(), rest].concat()
 }
 
 fn cut(

@@ -1,10 +1,27 @@
 //! The link layer: Ethernet II frames, 802.1Q tags, and neighbours (RFC 894, RFC 826, RFC 5227).
+//!
+//! [`Link`] is what the stages [`EthernetReader`] and [`EthernetWriter`] share. On a medium without link
+//! headers (TUN) both pass everything through. **IPv6 neighbours (NDP) are not there yet.**
 
 mod complete;
+mod config;
+mod conflict;
+mod link;
+mod neighbours;
+mod rate;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod writer;
 
 use std::net::IpAddr;
 
 pub use complete::complete_checksum;
+pub use config::{Config, ConflictTimes, Defence, NeighbourLimits};
+pub use conflict::Claim;
+pub use link::Link;
+pub use reader::{EthernetReader, Outcome};
+pub use writer::EthernetWriter;
 
 use crate::packet::TxFrame;
 
@@ -13,7 +30,7 @@ use crate::packet::TxFrame;
 pub struct TxPacket {
     /// The packet from the IP header on.
     pub frame: TxFrame,
-    /// The neighbour on the link: the destination or a gateway; group and broadcast addresses map to
-    /// group and broadcast frames.
+    /// The neighbour on the link: the destination or a gateway. 255.255.255.255 stands for all of them,
+    /// whatever broadcast address the datagram has; group addresses map to group frames.
     pub next_hop: IpAddr,
 }

@@ -125,3 +125,17 @@ impl Table {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The `Arc`'s two counts, and a pointer and a control byte in a hash table that is at worst 7/16 full.
+    const ENTRY_BYTES: usize = 16 + (size_of::<ById>() + 1) * 16 / 7 + 1;
+
+    #[test]
+    fn an_idle_connection_with_its_table_entry_is_small() {
+        let bytes = size_of::<Connection>() + ENTRY_BYTES;
+        assert!(bytes < 640, "{bytes}");
+    }
+}

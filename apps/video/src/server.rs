@@ -1,0 +1,178 @@
+//! Everything that connections share, and how it ends.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::http::Limits;
+use crate::http::date::{DateSource, SystemDate};
+use crate::media::library::FolderError;
+use crate::media::{Digests, Library};
+use crate::pool::Pool;
+use crate::statistics::Statistics;
+use crate::uploads::Uploads;
+
+/// Threads that wait for the disk.
+const DISK_THREADS: usize = 4;
+
+/// How a server is set up.
+pub struct Config {
+    /// The folder of media.
+    pub media: PathBuf,
+    /// Where uploads go; without it they can only go to the sink.
+    pub uploads: Option<PathBuf>,
+    /// What a client may ask.
+    pub limits: Limits,
+    /// Most connections at a time; further ones are reset.
+    pub connections: usize,
+    /// Tells the date.
+    pub dates: Arc<dyn DateSource>,
+}
+
+impl Config {
+    /// Serves `media` with the usual limits.
+    #[must_use]
+    pub fn new(media: PathBuf) -> Self {
+        Self {
+            media,
+            uploads: None,
+            limits: Limits::default(),
+            connections: 16_384,
+            dates: Arc::new(SystemDate),
+        }
+    }
+}
+
+/// Why a server does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The media folder.
+    #[error("media folder {0}")]
+    Media(FolderError),
+    /// The folder for uploads.
+    #[error("folder for uploads {0}")]
+    Uploads(FolderError),
+    /// No threads.
+    #[error("the operating system gives no thread: {0}; close other programs or raise `ulimit -u`")]
+    Threads(#[from] io::Error),
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Not at all.
+    Serving,
+    /// Idle connections are closed, responses go on.
+    Draining,
+    /// Responses are cut short.
+    Cutting,
+}
+
+/// Everything that connections share.
+pub struct Server {
+    /// The films.
+    pub library: Library,
+    /// The uploaded ones.
+    pub uploads: Option<Uploads>,
+    /// Their digests.
+    pub digests: Digests,
+    /// Threads that wait for the disk.
+    pub disk: Arc<Pool>,
+    /// What a client may ask.
+    pub limits: Limits,
+    /// Tells the date.
+    pub dates: Arc<dyn DateSource>,
+    /// What was done.
+    pub statistics: Statistics,
+    most_connections: usize,
+    connections: AtomicUsize,
+    phase: watch::Sender<Phase>,
+}
+
+impl Server {
+    /// Opens the folders and begins to compute digests in the background.
+    ///
+    /// # Errors
+    /// One line that says what to do.
+    pub fn start(config: Config) -> Result<Arc<Self>, StartError> {
+        let disk = Arc::new(Pool::start("disk", DISK_THREADS)?);
+        let library = Library::open(&config.media, Arc::clone(&disk)).map_err(StartError::Media)?;
+        let uploads = match &config.uploads {
+            Some(path) => {
+                Some(Uploads::open(path, Arc::clone(&disk)).map_err(StartError::Uploads)?)
+            }
+            None => None,
+        };
+        let digests = Digests::start()?;
+        digests.prepare(library.all());
+        Ok(Arc::new(Self {
+            library,
+            uploads,
+            digests,
+            disk,
+            limits: config.limits,
+            dates: config.dates,
+            statistics: Statistics::default(),
+            most_connections: config.connections,
+            connections: AtomicUsize::new(0),
+            phase: watch::Sender::new(Phase::Serving),
+        }))
+    }
+
+    /// Begins or hastens the end. It cannot be taken back.
+    pub fn stop(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| {
+            let later = phase > *now;
+            *now = phase.max(*now);
+            later
+        });
+    }
+
+    /// How far the end has come.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Waits until the end begins.
+    pub async fn stopping(&self) {
+        self.reached(Phase::Draining).await;
+    }
+
+    /// Waits until the end has come as far as `phase`.
+    pub async fn reached(&self, phase: Phase) {
+        // The sender lives as long as this server, so there is no error.
+        let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
+    }
+
+    /// A place for one more connection, given back when it is dropped.
+    #[must_use]
+    pub fn admit(self: &Arc<Self>) -> Option<Place> {
+        let place = Place {
+            server: Arc::clone(self),
+        };
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        (before < self.most_connections).then_some(place)
+    }
+
+    /// Connections that are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+/// The place of a connection.
+pub struct Place {
+    server: Arc<Server>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.server.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,249 @@
+//! Where uploads go: nowhere (the sink) or into a folder, under a temporary name until they are
+//! complete. Either way their bytes are counted and hashed.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use sha2::{Digest as _, Sha256};
+
+use crate::http::entity_tag::Digest;
+use crate::media::Library;
+use crate::media::library::FolderError;
+use crate::pool::Pool;
+
+/// The folder that uploads go to.
+#[derive(Debug)]
+pub struct Uploads {
+    /// What was uploaded.
+    pub library: Library,
+    folder: Arc<OwnedFd>,
+}
+
+impl Uploads {
+    /// Opens the folder.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn open(path: &Path, disk: Arc<Pool>) -> Result<Self, FolderError> {
+        let library = Library::open(path, disk)?;
+        let folder = File::open(path).map_err(|error| FolderError::Io(path.into(), error))?;
+        Ok(Self {
+            library,
+            folder: Arc::new(folder.into()),
+        })
+    }
+
+    /// True if `name` may be given to an upload.
+    #[must_use]
+    pub fn accepts(name: &OsStr) -> bool {
+        !name.as_bytes().starts_with(b".") && name.len() <= 255
+    }
+
+    /// Begins an upload that will be called `name`; waits for the disk.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn begin(&self, name: OsString) -> impl FnOnce() -> io::Result<Intake> + Send + 'static {
+        let folder = Arc::clone(&self.folder);
+        move || {
+            let temporary = Temporary::create(folder, name)?;
+            Ok(Intake {
+                hasher: Sha256::new(),
+                bytes: 0,
+                temporary: Some(temporary),
+            })
+        }
+    }
+}
+
+/// An upload on its way in.
+#[derive(Debug)]
+pub struct Intake {
+    hasher: Sha256,
+    bytes: u64,
+    temporary: Option<Temporary>,
+}
+
+/// A complete upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its SHA-256.
+    pub digest: Digest,
+    /// Its length.
+    pub bytes: u64,
+    /// There was no file of that name before.
+    pub created: bool,
+}
+
+impl Intake {
+    /// An upload that is counted, hashed and forgotten.
+    #[must_use]
+    pub fn sink() -> Self {
+        Self {
+            hasher: Sha256::new(),
+            bytes: 0,
+            temporary: None,
+        }
+    }
+
+    /// Takes the next bytes; may wait for the disk.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn absorb(&mut self, batch: &[Bytes]) -> io::Result<()> {
+        for bytes in batch {
+            self.hasher.update(bytes);
+            self.bytes += bytes.len() as u64;
+            if let Some(temporary) = &mut self.temporary {
+                temporary.file.write_all(bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Completes the upload: on the disk, then under its name.
+    ///
+    /// # Errors
+    /// When it cannot be; nothing is left of it then.
+    pub fn finish(self) -> io::Result<Received> {
+        let created = match self.temporary {
+            Some(temporary) => temporary.publish()?,
+            None => false,
+        };
+        Ok(Received {
+            digest: self.hasher.finalize().into(),
+            bytes: self.bytes,
+            created,
+        })
+    }
+}
+
+/// A file that is removed again unless it is published.
+#[derive(Debug)]
+struct Temporary {
+    folder: Arc<OwnedFd>,
+    file: File,
+    temporary_name: String,
+    name: OsString,
+    published: bool,
+}
+
+impl Temporary {
+    fn create(folder: Arc<OwnedFd>, name: OsString) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let temporary_name = format!(".upload-{}-{number}.part", std::process::id());
+            let flags = OFlag::O_WRONLY
+                | OFlag::O_CREAT
+                | OFlag::O_EXCL
+                | OFlag::O_CLOEXEC
+                | OFlag::O_NOFOLLOW;
+            match openat(
+                folder.as_fd(),
+                temporary_name.as_str(),
+                flags,
+                Mode::from_bits_truncate(0o644),
+            ) {
+                Ok(file) => {
+                    return Ok(Self {
+                        folder,
+                        file: file.into(),
+                        temporary_name,
+                        name,
+                        published: false,
+                    });
+                }
+                Err(Errno::EEXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn publish(mut self) -> io::Result<bool> {
+        self.file.sync_data()?;
+        let folder = self.folder.as_fd();
+        let existed = fstatat(folder, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
+        renameat(
+            folder,
+            self.temporary_name.as_str(),
+            folder,
+            self.name.as_os_str(),
+        )?;
+        self.published = true;
+        Ok(!existed)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.published {
+            let _ = unlinkat(
+                self.folder.as_fd(),
+                self.temporary_name.as_str(),
+                UnlinkatFlags::NoRemoveDir,
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<OsString> {
+        let entries = std::fs::read_dir(folder).expect("a folder");
+        entries
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect()
+    }
+
+    #[test]
+    fn an_upload_appears_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Arc::new(Pool::start("disk", 0).expect("a pool"));
+        let uploads = Uploads::open(folder.path(), disk).expect("uploads");
+        let begin = || uploads.begin("film.mp4".into())().expect("begun");
+
+        let mut broken = begin();
+        broken
+            .absorb(&[Bytes::from_static(b"half")])
+            .expect("written");
+        assert!(names(folder.path()).iter().all(|name| name != "film.mp4"));
+        drop(broken);
+        assert!(names(folder.path()).is_empty());
+
+        for created in [true, false] {
+            let mut whole = begin();
+            whole
+                .absorb(&[Bytes::from_static(b"a"), Bytes::from_static(b"bc")])
+                .expect("written");
+            let received = whole.finish().expect("published");
+            assert_eq!((received.bytes, received.created), (3, created));
+            assert_eq!(received.digest[..4], [0xba, 0x78, 0x16, 0xbf]);
+            assert_eq!(names(folder.path()), ["film.mp4"]);
+        }
+        assert_eq!(
+            std::fs::read(folder.path().join("film.mp4")).expect("read"),
+            b"abc"
+        );
+    }
+
+    #[test]
+    fn hidden_and_endless_names_are_not_accepted() {
+        assert!(Uploads::accepts(OsStr::new("a film.mp4")));
+        assert!(!Uploads::accepts(OsStr::new(".upload-1-1.part")));
+        assert!(!Uploads::accepts(OsStr::new(&"x".repeat(256))));
+    }
+}

@@ -1,0 +1,90 @@
+//! What the link layer is told at the start.
+
+use std::time::Duration;
+
+/// VLAN, neighbours and claims.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The VLAN that frames belong to, 1 to 4094; none for untagged frames.
+    pub vlan: Option<u16>,
+    /// Time-outs and bounds of the neighbour cache.
+    pub neighbours: NeighbourLimits,
+    /// How our addresses are claimed and defended.
+    pub conflict: ConflictTimes,
+}
+
+/// Time-outs and bounds of the neighbour cache (RFC 1122 §2.3.2).
+#[derive(Clone, Debug)]
+pub struct NeighbourLimits {
+    /// Neighbours remembered.
+    pub entries: usize,
+    /// Neighbours remembered only because they asked for us.
+    pub acquaintances: usize,
+    /// How long an answer is believed; after that the neighbour is asked again, by unicast, while it is
+    /// still used.
+    pub believe_for: Duration,
+    /// Time between questions to or about one neighbour (RFC 1122 §2.3.2.1: at most one per second).
+    pub ask_every: Duration,
+    /// Questions without answer before a neighbour counts as unreachable.
+    pub questions: u32,
+    /// How long it is not asked again then, and packets for it are dropped.
+    pub give_up_for: Duration,
+    /// Packets kept for one neighbour until it answers; the oldest makes room.
+    pub packets_per_neighbour: usize,
+    /// Packets kept for all of them.
+    pub packets: usize,
+    /// Questions per second about all neighbours.
+    pub questions_per_second: u32,
+}
+
+/// What to do when another station uses one of our addresses (RFC 5227 §2.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defence {
+    /// Announce it, at most once in ten seconds, and keep it: for a server (c).
+    Always,
+    /// Announce it once; give it up if that does not help within ten seconds (b).
+    Once,
+    /// Give it up (a).
+    Never,
+}
+
+/// How our addresses are claimed and defended (RFC 5227).
+#[derive(Clone, Debug)]
+pub struct ConflictTimes {
+    /// Ask for an address before using it. Takes four to seven seconds; without it the address is
+    /// announced and used at once.
+    pub probe: bool,
+    /// Announcements when an address is taken (ANNOUNCE_NUM); 0 for silence.
+    pub announcements: u32,
+    /// Time between announcements (ANNOUNCE_INTERVAL).
+    pub announce_every: Duration,
+    /// What to do about another station with our address.
+    pub defence: Defence,
+}
+
+impl Default for NeighbourLimits {
+    fn default() -> Self {
+        Self {
+            entries: 1024,
+            acquaintances: 256,
+            believe_for: Duration::from_secs(60),
+            ask_every: Duration::from_secs(1),
+            questions: 3,
+            give_up_for: Duration::from_secs(1),
+            packets_per_neighbour: 32,
+            packets: 1024,
+            questions_per_second: 500,
+        }
+    }
+}
+
+impl Default for ConflictTimes {
+    fn default() -> Self {
+        Self {
+            probe: false,
+            announcements: 2,
+            announce_every: Duration::from_secs(2),
+            defence: Defence::Always,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Frames in: what is for this station and this VLAN goes up, ARP is answered (RFC 826).
+
+use std::sync::Arc;
+
+use bytes::Buf;
+use outlive_driver::Medium;
+
+use super::neighbours::Told;
+use super::{Link, TxPacket};
+use crate::counters::Counter;
+use crate::ip::{Cast, RxPacket};
+use crate::packet::{RxFrame, Segmentation, TxFrame, strip_checksum};
+use crate::time::Instant;
+use crate::wire::arp::{self, Operation};
+use crate::wire::ethernet::{self, Header, MacAddr, TYPE_ARP, TYPE_IPV4, TYPE_IPV6};
+
+/// The bits of a tag that name the VLAN.
+const VLAN_MASK: u16 = 0x0fff;
+
+/// What came in, by what is to be done with it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// For the IP reader.
+    pub packets: Vec<RxPacket>,
+    /// For the device: ARP replies and defences.
+    pub replies: Vec<TxFrame>,
+    /// For the Ethernet writer: what waited for a neighbour that has answered now.
+    pub released: Vec<TxPacket>,
+}
+
+/// The stage that takes frames from the device.
+#[derive(Debug)]
+pub struct EthernetReader {
+    link: Arc<Link>,
+}
+
+impl EthernetReader {
+    /// A reader of its own for each queue.
+    #[must_use]
+    pub const fn new(link: Arc<Link>) -> Self {
+        Self { link }
+    }
+
+    /// Takes all of `frames` and appends to `outcome`.
+    pub fn process(&mut self, now: Instant, frames: &mut Vec<RxFrame>, outcome: &mut Outcome) {
+        let bytes: usize = frames.iter().map(|frame| frame.data.len()).sum();
+        let counters = &self.link.counters;
+        counters.add(Counter::EthernetRxFrames, frames.len() as u64);
+        counters.add(Counter::EthernetRxBytes, bytes as u64);
+        match self.link.medium {
+            Medium::Ethernet => {
+                for frame in frames.drain(..) {
+                    self.frame(now, frame, outcome);
+                }
+            }
+            Medium::Ip => outcome
+                .packets
+                .extend(frames.drain(..).map(|frame| RxPacket {
+                    data: frame.data,
+                    cast: Cast::Unicast,
+                    checksum: frame.checksum,
+                    segmentation: frame.segmentation,
+                })),
+        }
+    }
+
+    fn frame(&self, now: Instant, mut frame: RxFrame, outcome: &mut Outcome) {
+        let counters = &self.link.counters;
+        let Ok(header) = ethernet::parse(&frame.data) else {
+            return counters.drop_packet(Counter::EthernetDropTruncated, &frame.data.len());
+        };
+        let Some(cast) = self.cast(&header) else {
+            return counters.drop_packet(Counter::EthernetDropForeign, &header);
+        };
+        if !self.is_our_vlan(frame.vlan_tci, header.vlan_tci) {
+            return counters.drop_packet(Counter::EthernetDropVlan, &header);
+        }
+        let header_len = header.len();
+        frame.data.advance(header_len);
+        match header.ether_type {
+            TYPE_IPV4 | TYPE_IPV6 => outcome.packets.push(RxPacket {
+                cast,
+                checksum: strip_checksum(frame.checksum, header_len),
+                segmentation: frame.segmentation.map(|segmentation| Segmentation {
+                    header_len: segmentation.header_len.saturating_sub(header_len as u16),
+                    ..segmentation
+                }),
+                data: frame.data,
+            }),
+            TYPE_ARP => self.arp(now, &header, &frame.data, outcome),
+            _ => counters.drop_packet(Counter::EthernetDropType, &header),
+        }
+    }
+
+    /// How the frame was addressed, or none if not to us. Senders that are no stations, and frames of our
+    /// own that come back, are not for us either.
+    fn cast(&self, header: &Header) -> Option<Cast> {
+        if header.source.is_group() || header.source == self.link.mac {
+            None
+        } else if header.destination == self.link.mac {
+            Some(Cast::Unicast)
+        } else if header.destination.is_broadcast() {
+            Some(Cast::Broadcast)
+        } else if header.destination.is_group() {
+            Some(Cast::Multicast)
+        } else {
+            None
+        }
+    }
+
+    /// A tag may have been taken off the frame and delivered beside it. VLAN 0 only carries a priority
+    /// (IEEE 802.1Q §9.6).
+    fn is_our_vlan(&self, beside: Option<u16>, inside: Option<u16>) -> bool {
+        let vlan = |tci: Option<u16>| tci.map(|tci| tci & VLAN_MASK).filter(|&vlan| vlan != 0);
+        match (vlan(beside), vlan(inside)) {
+            (Some(_), Some(_)) => false,
+            (outer, inner) => outer.or(inner) == self.link.vlan,
+        }
+    }
+
+    /// RFC 826, "Packet Reception", with what RFC 5227 adds.
+    fn arp(&self, now: Instant, header: &Header, data: &[u8], outcome: &mut Outcome) {
+        let link = &self.link;
+        let Ok(packet) = arp::parse(data) else {
+            return link.counters.drop_packet(Counter::ArpDropMalformed, header);
+        };
+        if !packet.sender_mac.is_station() || !is_plausible(&packet) {
+            return link.counters.drop_packet(Counter::ArpDropBogus, &packet);
+        }
+        let (conflict, defence) = link.watch_conflict(now, &packet);
+        outcome.replies.extend(defence);
+        if conflict {
+            return link.counters.drop_packet(Counter::ArpDropBogus, &packet);
+        }
+        let for_us = link.holds(packet.target);
+        if !packet.sender.is_unspecified() {
+            let told = if for_us { Told::Us } else { Told::Everybody };
+            let released = self.learn(now, &packet, told);
+            outcome.released.extend(released);
+        }
+        if for_us && packet.operation == Operation::Request {
+            outcome.replies.push(link.answer(&packet));
+        }
+    }
+
+    fn learn(
+        &self,
+        now: Instant,
+        packet: &arp::Packet,
+        told: Told,
+    ) -> std::collections::VecDeque<TxPacket> {
+        let mut neighbours = self.link.neighbours.lock();
+        let released = neighbours.learn(now, packet.sender, packet.sender_mac, told);
+        let evicted = neighbours.take_evicted();
+        drop(neighbours);
+        self.link.counters.add(Counter::NeighbourEvicted, evicted);
+        released
+    }
+}
+
+/// False for senders that no host can be.
+fn is_plausible(packet: &arp::Packet) -> bool {
+    let sender = packet.sender;
+    let unspecified = sender.is_unspecified() && packet.operation == Operation::Request;
+    let a_host = !sender.is_unspecified()
+        && !sender.is_multicast()
+        && !sender.is_broadcast()
+        && !sender.is_loopback();
+    (unspecified || a_host) && packet.sender_mac != MacAddr::BROADCAST
+}
