@@ -124,6 +124,15 @@ pub struct TxFrame {
 }
 
 impl TxFrame {
+    /// A frame that is complete, headers and all.
+    #[must_use]
+    pub fn whole(bytes: Bytes) -> Self {
+        Self {
+            payload: SmallVec::from_iter([bytes]),
+            ..Self::default()
+        }
+    }
+
     /// Bytes of the payload.
     #[must_use]
     pub fn payload_len(&self) -> usize {

@@ -19,6 +19,7 @@ mod netdev;
 pub mod packet_socket;
 pub mod pcap;
 pub mod random;
+pub mod relay;
 pub mod segment;
 pub mod tap;
 pub mod time;
