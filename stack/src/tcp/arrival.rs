@@ -5,6 +5,8 @@
 //! last ACK sent and whose start is not beyond the window is taken for its ACK, even if all its data is
 //! old.
 
+use std::num::NonZeroU32;
+
 use super::state::State;
 use super::tcb::{NEVER, Tcb};
 use super::{Error, Flags, Segment};
@@ -44,7 +46,7 @@ pub(super) type Stop = Arrival;
 
 /// At most one ACK in this time for segments of no use (RFC 5961 §10; Linux
 /// `tcp_invalid_ratelimit`), so that two confused or abused stacks do not echo each other.
-const INVALID_RATE_MS: u64 = 500;
+const INVALID_RATE_MS: u32 = 500;
 
 impl Tcb {
     /// A segment of this connection arrived, its checksum verified.
@@ -112,14 +114,14 @@ impl Tcb {
             && start <= self.rcv.acked
         {
             self.timestamps.recent = value;
-            self.timestamps.recent_at = now;
+            self.timestamps.recent_at_s = (now.as_millis() / 1000) as u32;
         }
         Ok(place)
     }
 
     /// PAWS (RFC 7323 §5.3): false for an old duplicate. RST is exempt (§5.2).
     fn younger(&self, now: Instant, segment: &Segment) -> bool {
-        const VOID_AFTER_S: u64 = 24 * 24 * 3600;
+        const VOID_AFTER_S: u32 = 24 * 24 * 3600;
         let Some((value, _)) = segment.options.timestamps.filter(|_| self.timestamps.on) else {
             // A SHOULD of RFC 7323 §3.2 would drop it; Linux takes it, and so do we: some boxes on the
             // way strip options.
@@ -127,7 +129,8 @@ impl Tcb {
         };
         segment.flags.contains(Flags::RST)
             || value.wrapping_sub(self.timestamps.recent) as i32 >= 0
-            || now.since(self.timestamps.recent_at).as_secs() > VOID_AFTER_S
+            || ((now.as_millis() / 1000) as u32).saturating_sub(self.timestamps.recent_at_s)
+                > VOID_AFTER_S
     }
 
     /// An unacceptable segment is answered with an ACK, unless it is a RST. Segments without data only
@@ -150,11 +153,13 @@ impl Tcb {
     /// An ACK that asks a doubtful segment's sender to prove itself (RFC 5961 §3, §4, §5). Returns
     /// whether one is due, which is so twice a second at most.
     pub(super) fn challenge(&mut self, now: Instant) -> bool {
-        let elapsed = now.since(self.statistics.limited_at).as_millis() as u64;
-        if self.statistics.limited_at != Instant::ZERO && elapsed < INVALID_RATE_MS {
+        let now_ms = NonZeroU32::new(now.as_millis() as u32).unwrap_or(NonZeroU32::MIN);
+        if let Some(last_ms) = self.statistics.limited_at_ms
+            && now_ms.get().wrapping_sub(last_ms.get()) < INVALID_RATE_MS
+        {
             return false;
         }
-        self.statistics.limited_at = now;
+        self.statistics.limited_at_ms = Some(now_ms);
         self.acknowledge_now();
         true
     }

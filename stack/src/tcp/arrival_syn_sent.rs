@@ -74,7 +74,7 @@ impl Tcb {
         // The record stands for the SYN: no frame leaves before it is committed.
         self.rcv.committed = FIRST_BYTE;
         self.rcv.edge = FIRST_BYTE;
-        self.rcv.tuned_at = now;
+        self.rcv.tuned_at_us = now.as_micros() as u32;
         let options = &syn.options;
         match options.window_scale {
             Some(shift) if self.settings.config().window_scaling => {
@@ -88,7 +88,7 @@ impl Tcb {
         match options.timestamps {
             Some((value, _)) if self.timestamps.on => {
                 self.timestamps.recent = value;
-                self.timestamps.recent_at = now;
+                self.timestamps.recent_at_s = (now.as_millis() / 1000) as u32;
             }
             _ => self.timestamps.on = false,
         }

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 
 use super::FourTuple;
 use super::record::Record;
+use super::state::State;
 use super::tcb::Tcb;
 
 /// Something to be committed before its effect may leave.
@@ -174,8 +175,12 @@ impl Tcb {
         }
     }
 
-    /// True when frames may leave at all.
+    /// True when frames may leave at all. Our own first SYN does: until the peer's arrives there is
+    /// nothing to record, and nobody is promised anything.
     pub(super) fn record_committed(&self) -> bool {
+        if self.state == State::SynSent {
+            return true;
+        }
         self.gating
             .as_ref()
             .is_none_or(|gating| gating.record == Stage::Committed)

@@ -49,7 +49,7 @@ impl Tcb {
             .receive_queue
             .insert(place.data, segment.payload, window_end);
         if let Some(duplicate) = inserted.duplicate {
-            self.rcv.duplicate = duplicate;
+            self.set_duplicate(duplicate.0, duplicate.1);
         }
         if inserted.advanced > 0 {
             self.rcv.nxt += inserted.advanced;
@@ -107,8 +107,13 @@ impl Tcb {
     pub(super) fn note_duplicate(&mut self, place: Place) {
         let end = place.end.min(self.rcv.nxt);
         if place.data < end {
-            self.rcv.duplicate = (place.data, end);
+            self.set_duplicate(place.data, end);
         }
+    }
+
+    fn set_duplicate(&mut self, start: u64, end: u64) {
+        self.rcv.duplicate = start;
+        self.rcv.duplicate_bytes = (end - start) as u32;
     }
 
     /// RFC 5681 §4.2: at once for what is out of order or fills a gap, for every second full-sized
@@ -158,12 +163,13 @@ impl Tcb {
             return;
         }
         let round_trip_us = u64::from(self.rcv.rtt_us).max(self.srtt().as_micros() as u64);
-        if now.since(self.rcv.tuned_at).as_micros() < u128::from(round_trip_us) {
+        let now_us = now.as_micros() as u32;
+        if u64::from(now_us.wrapping_sub(self.rcv.tuned_at_us)) < round_trip_us {
             return;
         }
         let consumed = self.receive_queue.consumed();
         let read = consumed - self.rcv.tuned;
-        self.rcv.tuned_at = now;
+        self.rcv.tuned_at_us = now_us;
         self.rcv.tuned = consumed;
         let want = 2 * read + 16 * u64::from(self.rcv.mss);
         if want > u64::from(self.rcv.limit) {
@@ -269,8 +275,9 @@ impl Tcb {
     /// SACK blocks for an ACK: first what arrived twice (RFC 2883 §4), then the islands, most recent
     /// first (RFC 2018 §4). `room` is in bytes. False when there was more to say than room.
     pub(super) fn sack_options(&mut self, options: &mut Options, room: usize) -> bool {
-        let duplicate = self.rcv.duplicate;
-        let none = duplicate.0 == duplicate.1;
+        let start = self.rcv.duplicate;
+        let duplicate = (start, start + u64::from(self.rcv.duplicate_bytes));
+        let none = self.rcv.duplicate_bytes == 0;
         if none && !self.receive_queue.has_gaps() {
             return true;
         }
@@ -284,7 +291,7 @@ impl Tcb {
                 .sack
                 .push((self.peer_wire(duplicate.0), self.peer_wire(duplicate.1)));
         }
-        self.rcv.duplicate = (0, 0);
+        self.rcv.duplicate_bytes = 0;
         for (start, end) in self.receive_queue.sack_blocks() {
             if options.sack.len() < most {
                 options

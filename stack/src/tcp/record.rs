@@ -336,7 +336,7 @@ impl Tcb {
         tcb.snd.sack = sack;
         tcb.rcv.irs = irs;
         tcb.rcv.scale = our_scale;
-        tcb.rcv.tuned_at = now;
+        tcb.rcv.tuned_at_us = now.as_micros() as u32;
         tcb.apply_mss();
         tcb
     }
@@ -451,9 +451,10 @@ impl ReceiveSpace {
             edge,
             acked,
             fin,
-            tuned_at: _,
+            tuned_at_us: _,
             tuned: _,
             duplicate: _,
+            duplicate_bytes: _,
             limit,
             rtt_us: _, // of the path
             mss,

@@ -114,11 +114,13 @@ pub(super) struct ReceiveSpace {
     pub acked: u64,
     /// Position of the peer's FIN, once one arrived; [`NEVER`] before.
     pub fin: u64,
-    /// When the current measurement of how fast the application reads began, and where it was.
-    pub tuned_at: Instant,
+    /// When the current measurement of how fast the application reads began (microseconds, modulo
+    /// 2^32), and where it was.
+    pub tuned_at_us: u32,
     pub tuned: u64,
     /// Last stretch of bytes that arrived twice (RFC 2883), to be told in the next ACK.
-    pub duplicate: (u64, u64),
+    pub duplicate: u64,
+    pub duplicate_bytes: u32,
     /// Bytes that the queue may hold now; grows up to the configured maximum.
     pub limit: u32,
     /// Round-trip time as a receiver sees it from timestamps, in microseconds; 0 when unknown.
@@ -179,8 +181,8 @@ pub(super) struct Timestamps {
     pub offset: u32,
     /// TS.Recent.
     pub recent: u32,
-    /// When it was updated: it is void after 24 days (§5.5).
-    pub recent_at: Instant,
+    /// When it was updated, in seconds: it is void after 24 days (§5.5).
+    pub recent_at_s: u32,
 }
 
 /// What is counted for [`super::info::Info`].
@@ -193,7 +195,7 @@ pub(super) struct Statistics {
     /// When `snd.una` last advanced, or data was sent with nothing outstanding.
     pub progress_at: Instant,
     /// When a challenge ACK, or one for a segment outside the window, was last sent.
-    pub limited_at: Instant,
+    pub limited_at_ms: Option<std::num::NonZeroU32>,
     pub retransmitted_segments: u32,
     pub timeouts: u32,
     /// Consecutive time-outs.
@@ -252,7 +254,7 @@ impl Tcb {
                 on: config.timestamps,
                 offset: parameters.timestamp_offset,
                 recent: 0,
-                recent_at: now,
+                recent_at_s: (now.as_millis() / 1000) as u32,
             },
             snd: SendSpace::new(iss, path.default_mss(), config.sack),
             rcv: ReceiveSpace::new(settings.initial_receive_limit(), settings.receive_scale()),
@@ -381,9 +383,10 @@ impl ReceiveSpace {
             edge: 0,
             acked: 0,
             fin: NEVER,
-            tuned_at: Instant::ZERO,
+            tuned_at_us: 0,
             tuned: FIRST_BYTE,
-            duplicate: (0, 0),
+            duplicate: 0,
+            duplicate_bytes: 0,
             limit,
             rtt_us: 0,
             mss: 0,

@@ -1,1 +1,7 @@
-//! Behaviour of one connection, in virtual time.
+//! Behaviour of one connection, in virtual time: each file asks one question.
+
+mod pair;
+
+mod gate;
+mod size;
+mod transfer;
