@@ -86,9 +86,14 @@ setup_rustup() {
     setup_tools rustup
   else
     setup_tools curl update-ca-certificates
-    step "Installing rustup from https://rustup.rs"
-    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs \
-      | sh -s -- -y -q --profile minimal --default-toolchain stable --no-modify-path
+    step "Installing rustup from https://static.rust-lang.org"
+    local installer
+    installer=$(mktemp -d)/rustup-init
+    curl --proto '=https' --tlsv1.2 -sSf -o "$installer" \
+      "https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu/rustup-init"
+    chmod +x "$installer"
+    "$installer" -y -q --profile minimal --default-toolchain none --no-modify-path
+    rm -r "$(dirname "$installer")"
     PATH=$HOME/.cargo/bin:$PATH
   fi
 }
