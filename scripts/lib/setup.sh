@@ -68,8 +68,8 @@ setup_rust() {
   if ! rust_is_new_enough; then
     command -v rustup >/dev/null || setup_rustup
     step "Installing Rust"
-    rustup -q toolchain install stable --profile minimal
-    rustup -q default stable
+    rustup -q toolchain install stable --profile minimal >/dev/null
+    rustup -q default stable >/dev/null
     rust_is_new_enough || die "cargo is older than rust-version in Cargo.toml; run: rustup update stable"
   fi
   cargo clippy --version >/dev/null 2>&1 || missing+=(clippy)
@@ -87,7 +87,7 @@ setup_rustup() {
   curl --proto '=https' --tlsv1.2 -sSf -o "$folder/rustup-init" \
     "https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu/rustup-init"
   chmod +x "$folder/rustup-init"
-  "$folder/rustup-init" -y -q --profile minimal --default-toolchain none --no-modify-path
+  "$folder/rustup-init" -y -q --profile minimal --default-toolchain none --no-modify-path >/dev/null
   rm -r "$folder"
 }
 
