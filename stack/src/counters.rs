@@ -52,6 +52,8 @@ counters! {
     NeighbourDropUnresolved = "neighbour_drop_unresolved",
     /// Neighbour entries dropped to stay within the limit.
     NeighbourEvicted = "neighbour_evicted",
+    /// Packets dropped on receipt because the next stage was behind.
+    EthernetDropBehind = "ethernet_drop_behind",
     /// Frames withheld because permission to send was missing.
     EgressDropForbidden = "egress_drop_forbidden",
     /// Frames dropped because a queue was full.

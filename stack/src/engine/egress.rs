@@ -5,7 +5,7 @@
 //! holds a lease). Without permission there is silence: the batch is dropped and counted.
 //!
 //! What a full device did not take stays, in order, up to a bound that the writer stages look at before
-//! they build more ([`Egress::has_room`]); frames that come from elsewhere beyond twice that bound are
+//! they build more ([`Egress::has_room`]); frames that come from elsewhere beyond sixteen times that bound are
 //! dropped and counted.
 
 use std::collections::VecDeque;
@@ -76,7 +76,7 @@ impl Egress {
             return Ok(true);
         }
         device.transmit(&mut self.frames)?;
-        while self.frames.len() > 2 * self.bound {
+        while self.frames.len() > 16 * self.bound {
             if let Some(frame) = self.frames.pop_back() {
                 self.counters
                     .drop_packet(Counter::EgressDropFull, &frame.len());

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use async_task::Runnable;
@@ -21,6 +22,8 @@ pub(crate) struct Executor {
     sender: Sender<Runnable>,
     runnable: Receiver<Runnable>,
     notify: Notify,
+    /// Tasks that have not ended.
+    tasks: Arc<AtomicUsize>,
 }
 
 impl Executor {
@@ -30,6 +33,7 @@ impl Executor {
             sender,
             runnable,
             notify,
+            tasks: Arc::default(),
         }
     }
 
@@ -46,6 +50,12 @@ impl Executor {
                 notify();
             }
         };
+        self.tasks.fetch_add(1, Ordering::AcqRel);
+        let alive = Alive(Arc::clone(&self.tasks));
+        let future = async move {
+            let _alive = alive;
+            future.await
+        };
         let (runnable, task) = async_task::Builder::new()
             .propagate_panic(true)
             .spawn(|()| future, schedule);
@@ -56,6 +66,11 @@ impl Executor {
     /// True when some task can go on.
     pub(crate) fn has_work(&self) -> bool {
         !self.runnable.is_empty()
+    }
+
+    /// True when there is no task at all.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.tasks.load(Ordering::Acquire) == 0
     }
 
     /// Runs what can go on, once each; true if there was anything.
@@ -73,6 +88,15 @@ impl Executor {
     /// Cancels the tasks that could go on now.
     pub(crate) fn clear(&self) {
         self.runnable.try_iter().for_each(drop);
+    }
+}
+
+/// Counts a task until its future is dropped.
+struct Alive(Arc<AtomicUsize>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -112,8 +136,6 @@ impl<T> Future for Task<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
 
     fn counting() -> (Executor, Arc<AtomicUsize>) {

@@ -1,15 +1,47 @@
 //! Threads, channels, timers and wake-ups: the only module that spawns, sleeps or reads a clock.
+//!
+//! | file | job |
+//! |---|---|
+//! | `config`, `build`, `stack` | choices; the stages put together; the handle |
+//! | `stages`, `work` | the stages composed by plain calls; what passes between them |
+//! | `stepped` | topology without threads, in virtual time |
+//! | `run_to_completion`, `queue`, `leader` | topology with a thread per queue; who sends, who receives |
+//! | `pipeline`, `pipeline_stages` | topology with a thread per stage |
+//! | `timers`, `timer_wheel` | who is to be looked at again, and when |
+//! | `egress` | the one way out for frames, with the permission check |
+//! | `executor`, `parker` | tasks; application threads that wait |
+//! | `poller`, `wake`, `clock` | sleep, waking, time |
 #![allow(
     clippy::disallowed_methods,
     reason = "this is the one place that owns threads and the clock"
 )]
 
+mod build;
 pub mod clock;
+mod config;
 mod egress;
 mod executor;
+mod leader;
+mod parker;
+mod pipeline;
+mod pipeline_stages;
 mod poller;
+mod queue;
+mod run_to_completion;
+mod stack;
+mod stages;
+mod stepped;
+#[cfg(test)]
+mod tests;
 mod timer_wheel;
+mod timers;
 mod wake;
+mod work;
 
+pub use build::StartError;
+pub use config::{Config, Topology};
 pub use egress::{Always, Permit};
+pub(crate) use executor::Executor;
 pub use executor::Task;
+pub use stack::Stack;
+pub use stepped::Stepped;

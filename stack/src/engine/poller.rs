@@ -20,6 +20,9 @@ use super::wake::Wake;
 /// Longest single sleep; nothing depends on it, it only keeps the time-out representable.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
+/// A device that is full and cannot tell when it no longer is gets asked again after this.
+pub(crate) const FULL_RETRY: Duration = Duration::from_micros(500);
+
 /// Decides between looking again and sleeping.
 #[derive(Debug)]
 pub(crate) struct Patience {
@@ -56,35 +59,18 @@ pub(crate) struct Interest<'a> {
     pub(crate) writable: Option<BorrowedFd<'a>>,
 }
 
-/// Sleeps until something of `interest` is ready, `wake` rings, or `deadline`, unless `has_work` finds
-/// something at the last moment.
+/// Sleeps until something of `interest` is ready, `wake` rings, or `deadline`. Call between
+/// [`Wake::begin_sleep`] and [`Wake::end_sleep`], after a last look for work.
 ///
 /// # Errors
 /// When poll(2) fails for another reason than a signal.
-pub(crate) fn sleep(
-    wake: &Wake,
-    interest: Interest<'_>,
-    now: Instant,
-    deadline: Option<Instant>,
-    has_work: impl FnOnce() -> bool,
-) -> io::Result<()> {
-    wake.begin_sleep();
-    let result = if has_work() {
-        Ok(())
-    } else {
-        wake.count_sleep();
-        wait(wake, interest, now, deadline)
-    };
-    wake.end_sleep();
-    result
-}
-
-fn wait(
+pub(crate) fn wait(
     wake: &Wake,
     interest: Interest<'_>,
     now: Instant,
     deadline: Option<Instant>,
 ) -> io::Result<()> {
+    wake.count_sleep();
     let mut descriptors: SmallVec<[PollFd<'_>; 3]> = SmallVec::new();
     descriptors.push(PollFd::new(wake.descriptor(), PollFlags::POLLIN));
     if let Some(descriptor) = interest.readable {
@@ -108,6 +94,14 @@ mod tests {
     use super::*;
     use crate::engine::clock;
 
+    fn sleep(wake: &Wake, deadline: Option<Instant>, has_work: impl FnOnce() -> bool) {
+        wake.begin_sleep();
+        if !has_work() {
+            wait(wake, Interest::default(), clock::now(), deadline).unwrap();
+        }
+        wake.end_sleep();
+    }
+
     #[test]
     fn a_ring_ends_a_sleep_without_a_time_out() {
         let wake = Arc::new(Wake::new().unwrap());
@@ -122,10 +116,7 @@ mod tests {
             ringer.wake();
         });
         while work.load(Ordering::Relaxed) == 0 {
-            sleep(&wake, Interest::default(), clock::now(), None, || {
-                work.load(Ordering::Relaxed) != 0
-            })
-            .unwrap();
+            sleep(&wake, None, || work.load(Ordering::Relaxed) != 0);
         }
         thread.join().unwrap();
     }
@@ -147,14 +138,7 @@ mod tests {
         let start = clock::now();
         let deadline = start + Duration::from_millis(2);
         while clock::now() < deadline {
-            sleep(
-                &wake,
-                Interest::default(),
-                clock::now(),
-                Some(deadline),
-                || false,
-            )
-            .unwrap();
+            sleep(&wake, Some(deadline), || false);
         }
         assert!(wake.sleeps() >= 1);
     }
@@ -189,10 +173,7 @@ mod tests {
                 done.store(seen, Ordering::Release);
                 continue;
             }
-            sleep(&wake, Interest::default(), clock::now(), None, || {
-                work.load(Ordering::Relaxed) > seen
-            })
-            .unwrap();
+            sleep(&wake, None, || work.load(Ordering::Relaxed) > seen);
         }
         producer.join().unwrap();
     }
