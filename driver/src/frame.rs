@@ -161,7 +161,9 @@ impl TxFrame {
 /// A received frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RxFrame {
-    /// From the link header (Ethernet) or the IP header (TUN) to the end.
+    /// From the link header (Ethernet) or the IP header (TUN) to the end. Real devices receive many frames
+    /// into one block of memory, which lives as long as the last of them: who keeps a few bytes for
+    /// long copies them.
     pub data: Bytes,
     /// What is known about the transport checksum.
     pub checksum: RxChecksum,

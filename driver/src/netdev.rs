@@ -152,12 +152,24 @@ impl NetDev {
         )
     }
 
-    /// Gives the kernel an address on the interface, with the route to its network.
+    /// Gives the kernel an address on the interface, with the route to its network; nothing to do, and no
+    /// privilege needed, if it has that already.
     pub(crate) fn add_address(&self, address: IpAddr, prefix_len: u8) -> Result<(), OpenError> {
         let most = if address.is_ipv4() { 32 } else { 128 };
         if prefix_len > most {
             let text = format!("{address}/{prefix_len}: a prefix has at most {most} bits");
             return Err(OpenError::BadOption(text));
+        }
+        let all = pnet::datalink::interfaces();
+        let networks = all
+            .iter()
+            .filter(|interface| interface.name == self.name)
+            .flat_map(|i| &i.ips);
+        if networks
+            .into_iter()
+            .any(|network| network.ip() == address && network.prefix() == prefix_len)
+        {
+            return Ok(());
         }
         match address {
             IpAddr::V4(address) => self.add_v4(address, prefix_len),

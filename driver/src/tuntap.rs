@@ -167,7 +167,10 @@ impl Setup<'_> {
     fn open_error(&self, error: io::Error) -> OpenError {
         match error.raw_os_error() {
             Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => OpenError::NoTunDevice,
-            Some(libc::EACCES | libc::EPERM) => self.permission(TUN_DEVICE.into()),
+            Some(libc::EACCES | libc::EPERM) => OpenError::Permission {
+                what: TUN_DEVICE.into(),
+                instead: format!("have root open it to all: chmod 666 {TUN_DEVICE}"),
+            },
             _ => OpenError::system(TUN_DEVICE, error),
         }
     }

@@ -1,4 +1,19 @@
 //! Frames in: one `recvmsg` per frame, straight behind the previous frame in a block.
+//!
+//! Chosen by measurement (veth, Linux 6.18, best of four runs of 400 rounds that first fill the queue and then drain it,
+//! ns per frame for both together; the ring's frames are copied into blocks, as they have to outlive
+//! their slot):
+//!
+//! | bytes of a frame | `recvmsg` | `recvmmsg` of 3 · 16 | TPACKET_V2 ring |
+//! |---|---|---|---|
+//! | 60 | 1,506 | 1,495 · 1,461 | 1,184 |
+//! | 1,514 | 1,610 | 1,642 · 1,688 | 1,522 |
+//! | 65,000 | 21,800 | 28,700 · 23,700 | 27,000 |
+//!
+//! `recvmmsg` must be given room for a merged frame per message, which scatters the small ones. The ring
+//! saves a fifth on tiny frames and 230 ns on a look that finds nothing, out of some 20 µs that a
+//! request takes; bulk, which comes as merged frames, pays a fifth for the second copy, and slots that hold
+//! them pin 4.5 MB for 64.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
