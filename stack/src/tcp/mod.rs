@@ -41,6 +41,7 @@ mod table;
 pub mod tcb;
 #[cfg(test)]
 mod tests;
+mod time_wait;
 mod timers;
 mod transmit;
 pub mod urgent;

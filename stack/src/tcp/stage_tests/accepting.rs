@@ -240,3 +240,44 @@ fn a_syn_reopens_a_connection_in_time_wait() {
     }
     assert_eq!(net.server.tcp.len(), 1);
 }
+
+#[test]
+fn beyond_the_limit_the_oldest_leaves_time_wait() {
+    let mut net = Net::with(Config {
+        max_time_wait: 10,
+        ..Config::default()
+    });
+    let listener = net.server.listen(ListenOptions::default());
+    for _ in 0..50 {
+        let client = net.client.connect(net.now);
+        net.settle();
+        let server = net.accept(&listener).unwrap();
+        net.server.close(net.now, &server);
+        net.settle();
+        net.client.close(net.now, &client);
+        net.settle();
+        assert_eq!(state(&server), State::TimeWait);
+        assert!(net.server.tcp.len() <= 10);
+    }
+    assert_eq!(net.server.count(Counter::TcpTimeWaitEvicted), 40);
+    net.advance(Duration::from_secs(61));
+    assert!(net.server.tcp.is_empty());
+}
+
+#[test]
+fn a_syn_right_behind_the_end_of_a_connection_opens_the_next() {
+    let mut net = Net::new();
+    let _listener = net.server.listen(ListenOptions::default());
+    let rst = forged(&Header {
+        source_port: 5,
+        destination_port: 80,
+        seq: 1001,
+        flags: Flags::RST,
+        ..Header::default()
+    });
+    net.server
+        .receive(net.now, vec![syn_from(5), rst, syn_from(5)]);
+    assert_eq!(net.server.tcp.len(), 1);
+    assert_eq!(net.server.count(Counter::TcpPassiveOpens), 2);
+    assert_eq!(net.server.tcp.half_open.load(Ordering::Relaxed), 1);
+}
