@@ -26,9 +26,11 @@ impl Tcb {
         if bytes.len() <= COPY_BYTES {
             return self.send_copy(&bytes);
         }
-        let taken = self.send_room()?.min(bytes.len());
-        let mut bytes = bytes;
-        bytes.truncate(taken);
+        self.send_room()?;
+        let skipped = self.swallow(bytes.len());
+        let mut bytes = bytes.slice(skipped..);
+        bytes.truncate(self.send_room()?);
+        let taken = skipped + bytes.len();
         self.send_queue.push(bytes);
         Ok(taken)
     }
@@ -38,8 +40,10 @@ impl Tcb {
     /// # Errors
     /// As [`Tcb::send`].
     pub fn send_copy(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-        let taken = self.send_room()?.min(bytes.len());
-        self.send_queue.push_copy(&bytes[..taken]);
+        self.send_room()?;
+        let skipped = self.swallow(bytes.len());
+        let taken = skipped + self.send_room()?.min(bytes.len() - skipped);
+        self.send_queue.push_copy(&bytes[skipped..taken]);
         Ok(taken)
     }
 

@@ -28,6 +28,7 @@ mod receive;
 pub mod receive_queue;
 pub mod record;
 mod recovery;
+pub mod resume;
 pub mod rtt;
 pub mod scoreboard;
 pub mod send_queue;
