@@ -16,7 +16,6 @@ mod gather;
 pub mod impairment;
 pub mod memory;
 mod netdev;
-mod netlink;
 pub mod packet_socket;
 pub mod pcap;
 pub mod random;

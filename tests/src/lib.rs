@@ -4,9 +4,15 @@
 //! | module | job |
 //! |---|---|
 //! | [`decode`] | an independent look at a frame (`etherparse`): checksums, lengths, options |
+//! | [`frames`] | frames as strangers build them |
+//! | [`memory`] | the heap in use, for tests of limits |
 //! | [`netns`] | sandboxes of network namespaces with real peers |
+//! | [`replay`] | recorded exchanges with our stack in the place of one end |
 //! | [`simulation`] | hosts, links, applications and oracles in virtual time |
 
 pub mod decode;
+pub mod frames;
+pub mod memory;
 pub mod netns;
+pub mod replay;
 pub mod simulation;

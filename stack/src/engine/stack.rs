@@ -103,6 +103,12 @@ impl Stack {
         &self.inner.core.counters
     }
 
+    /// Connections in any state, half-open and TIME-WAIT among them.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.core().tcp.len()
+    }
+
     /// The stack's time: real under threads, the caller's in virtual time.
     #[must_use]
     pub fn now(&self) -> Instant {

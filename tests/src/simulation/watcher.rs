@@ -39,6 +39,11 @@ struct Flow {
     arrived_tsval: Option<(u32, u32)>,
     /// The right edge that the sender has been told by the other end.
     told_edge: i64,
+    /// Where the last segment with data, SYN or FIN began, and how often it was sent without anything
+    /// arriving from the other end in between.
+    unanswered: (u32, u32),
+    /// The most of these.
+    most_unanswered: u32,
 }
 
 /// Watches all links of a world.
@@ -112,6 +117,7 @@ impl Watcher {
         let Some(other) = self.flows.get_mut(&(key.1, key.0)) else {
             return;
         };
+        other.unanswered.1 = 0;
         if let Some(ack) = segment.ack {
             let scale = if other.window_scale.is_some() {
                 scale
@@ -123,6 +129,30 @@ impl Watcher {
         }
     }
 
+    /// How often one segment was sent to or from `client` without anything coming back, at worst: what a
+    /// connection that failed may blame.
+    #[must_use]
+    pub fn most_unanswered(&self, client: SocketAddrV4) -> u32 {
+        let flows = self
+            .flows
+            .iter()
+            .filter(|(key, _)| key.0 == client || key.1 == client);
+        flows
+            .map(|(_, flow)| flow.most_unanswered)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The same, of all connections together.
+    #[must_use]
+    pub fn most_unanswered_of_all(&self) -> u32 {
+        self.flows
+            .values()
+            .map(|flow| flow.most_unanswered)
+            .max()
+            .unwrap_or(0)
+    }
+
     fn segment_sent(&mut self, segment: &Segment, data: &[u8], strict: bool) -> Result<(), String> {
         let key = (segment.source, segment.destination);
         if segment.syn {
@@ -131,6 +161,7 @@ impl Watcher {
         let Some(mut flow) = self.flows.remove(&key) else {
             return Ok(());
         };
+        flow.count_unanswered(segment);
         let result = match self.flows.get(&(key.1, key.0)) {
             Some(other) => {
                 let acknowledging = check_acknowledgement(&mut flow, other, segment);
@@ -173,6 +204,17 @@ impl Watcher {
 }
 
 impl Flow {
+    fn count_unanswered(&mut self, segment: &Segment) {
+        if segment.sequence_len() == 0 {
+            return;
+        }
+        if self.unanswered.0 != segment.seq {
+            self.unanswered = (segment.seq, 0);
+        }
+        self.unanswered.1 += 1;
+        self.most_unanswered = self.most_unanswered.max(self.unanswered.1);
+    }
+
     /// The shift that this sender's window fields have, if the other end offered scaling too.
     fn scale(&self, segment: &Segment) -> u8 {
         if segment.syn {

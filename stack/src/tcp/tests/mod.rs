@@ -3,6 +3,5 @@
 mod pair;
 
 mod gate;
-mod record;
 mod size;
 mod transfer;
