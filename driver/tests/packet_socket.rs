@@ -8,7 +8,8 @@ use std::net::{TcpListener, UdpSocket};
 
 use common::peer::{HOST, PEER, Peer, pattern};
 use common::{in_namespace, ip};
-use outlive_driver::{OpenError, RxChecksum, TxFrame, packet_socket};
+use outlive_driver::packet_socket::{self, Method};
+use outlive_driver::{OpenError, RxChecksum, TxFrame};
 use pnet::packet::tcp::TcpFlags;
 
 /// A veth pair: the kernel's end has an address, the other end is ours and has none.
@@ -17,6 +18,15 @@ fn veth() {
     ip("address add 10.9.0.1/24 dev host");
     ip("link set host up");
     ip("link set ours up");
+    // The kernel drops what is sent before it has noticed the carrier.
+    let running = |name| {
+        pnet::datalink::interfaces()
+            .iter()
+            .any(|i| i.name == name && i.is_running())
+    };
+    while !(running("ours") && running("host")) {
+        std::thread::yield_now();
+    }
 }
 
 fn open(options: &packet_socket::Options) -> Peer {
@@ -34,10 +44,10 @@ fn open(options: &packet_socket::Options) -> Peer {
     Peer::new(interface, Some(mac("host")))
 }
 
-fn exchange(peer: &mut Peer) -> usize {
+fn exchange(peer: &mut Peer, port: u16) -> usize {
     let bytes = pattern(60_000);
-    let listener = TcpListener::bind((HOST, 80)).unwrap();
-    let (seq, ack) = peer.connect(5000, 80);
+    let listener = TcpListener::bind((HOST, port)).unwrap();
+    let (seq, ack) = peer.connect(port, port);
     let (mut stream, from) = listener.accept().unwrap();
     assert_eq!(from.ip(), PEER);
     stream
@@ -50,7 +60,7 @@ fn exchange(peer: &mut Peer) -> usize {
     };
     for (i, chunk) in bytes.chunks(cut).enumerate() {
         peer.send(
-            (5000, 80),
+            (port, port),
             seq + (i * cut) as u32,
             ack,
             TcpFlags::ACK,
@@ -64,7 +74,7 @@ fn exchange(peer: &mut Peer) -> usize {
     stream.set_nonblocking(true).unwrap();
     assert_eq!(stream.write(&bytes).unwrap(), bytes.len());
     let seq = seq + bytes.len() as u32;
-    let (received, largest) = peer.receive((5000, 80), seq, ack, bytes.len());
+    let (received, largest) = peer.receive((port, port), seq, ack, bytes.len());
     assert!(received == bytes);
     largest
 }
@@ -74,10 +84,27 @@ fn super_frames_pass_both_ways_over_veth() {
     in_namespace("super_frames_pass_both_ways_over_veth", || {
         veth();
         let mut peer = open(&packet_socket::Options::new("ours"));
-        let largest = exchange(&mut peer);
+        let largest = exchange(&mut peer, 5000);
         assert!(largest > 10_000, "veth merges, the largest has {largest}");
         let totals = peer.interface.counters.totals();
         assert_eq!((totals.tx_refused, totals.rx_malformed), (0, 0));
+    });
+}
+
+#[test]
+fn the_ring_hands_over_the_same_frames() {
+    in_namespace("the_ring_hands_over_the_same_frames", || {
+        veth();
+        let options = packet_socket::Options {
+            method: Method::Ring,
+            ..packet_socket::Options::new("ours")
+        };
+        let mut peer = open(&options);
+        for port in 5000..5100 {
+            let largest = exchange(&mut peer, port);
+            assert!(largest > 10_000, "veth merges, the largest has {largest}");
+        }
+        assert_eq!(peer.interface.counters.totals().rx_malformed, 0);
     });
 }
 
@@ -91,7 +118,7 @@ fn without_offload_we_send_finished_frames_and_cope_with_unfinished_ones() {
                 offload: false,
                 ..packet_socket::Options::new("ours")
             });
-            exchange(&mut peer);
+            exchange(&mut peer, 5000);
         },
     );
 }
@@ -150,30 +177,39 @@ fn own_frames_and_those_for_others_are_not_received() {
 fn a_vlan_tag_comes_beside_the_frame() {
     in_namespace("a_vlan_tag_comes_beside_the_frame", || {
         veth();
-        let mut peer = open(&packet_socket::Options::new("ours"));
-        // The receiving kernel takes the tag out of the bytes, whether or not it has VLAN devices.
-        let mut sender = open(&packet_socket::Options::new("host"));
-        let mut frame = TxFrame::default();
-        let header = [
-            &[0xff; 6][..],
-            &[2, 0, 0, 0, 0, 9],
-            &[0x81, 0, 0x60, 5, 8, 0],
-        ]
-        .concat();
-        frame.head.prepend(18).copy_from_slice(&header);
-        frame
-            .payload
-            .push([&[0; 40][..], b"tagged"].concat().into());
-        sender.transmit(frame);
-        loop {
-            let frame = peer.frame();
-            if frame.data.ends_with(b"tagged") {
-                assert_eq!(frame.vlan_tci, Some(3 << 13 | 5));
-                assert_eq!(frame.data[12..14], [8, 0]);
-                return;
-            }
+        for method in [Method::Calls, Method::Ring] {
+            vlan_tag(method);
         }
     });
+}
+
+fn vlan_tag(method: Method) {
+    let mut peer = open(&packet_socket::Options {
+        method,
+        ..packet_socket::Options::new("ours")
+    });
+    // The receiving kernel takes the tag out of the bytes, whether or not it has VLAN devices.
+    let mut sender = open(&packet_socket::Options::new("host"));
+    let mut frame = TxFrame::default();
+    let header = [
+        &[0xff; 6][..],
+        &[2, 0, 0, 0, 0, 9],
+        &[0x81, 0, 0x60, 5, 8, 0],
+    ]
+    .concat();
+    frame.head.prepend(18).copy_from_slice(&header);
+    frame
+        .payload
+        .push([&[0; 40][..], b"tagged"].concat().into());
+    sender.transmit(frame);
+    loop {
+        let frame = peer.frame();
+        if frame.data.ends_with(b"tagged") {
+            assert_eq!(frame.vlan_tci, Some(3 << 13 | 5));
+            assert_eq!(frame.data[12..14], [8, 0]);
+            return;
+        }
+    }
 }
 
 #[test]
@@ -219,21 +255,30 @@ fn several_queues_share_the_flows() {
 #[test]
 fn an_interface_that_goes_down_or_away_is_noticed() {
     in_namespace("an_interface_that_goes_down_or_away_is_noticed", || {
-        veth();
-        let mut peer = open(&packet_socket::Options::new("ours"));
-        let queue = &mut peer.interface.queues[0];
-        let mut into = Vec::new();
-        ip("link set ours down");
-        queue.receive.receive(&mut into, 1000).unwrap();
-        queue
-            .transmit
-            .transmit(&mut [TxFrame::default()].into())
-            .unwrap();
-        ip("link set ours up");
-        queue.receive.receive(&mut into, 1000).unwrap();
-        ip("link delete ours");
-        assert!((0..3).any(|_| queue.receive.receive(&mut into, 1000).is_err()));
+        for method in [Method::Calls, Method::Ring] {
+            veth();
+            down_and_away(method);
+        }
     });
+}
+
+fn down_and_away(method: Method) {
+    let mut peer = open(&packet_socket::Options {
+        method,
+        ..packet_socket::Options::new("ours")
+    });
+    let queue = &mut peer.interface.queues[0];
+    let mut into = Vec::new();
+    ip("link set ours down");
+    queue.receive.receive(&mut into, 1000).unwrap();
+    queue
+        .transmit
+        .transmit(&mut [TxFrame::default()].into())
+        .unwrap();
+    ip("link set ours up");
+    queue.receive.receive(&mut into, 1000).unwrap();
+    ip("link delete ours");
+    assert!((0..100).any(|_| queue.receive.receive(&mut into, 1000).is_err()));
 }
 
 #[test]

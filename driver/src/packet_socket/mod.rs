@@ -5,10 +5,11 @@
 //! address and for groups. veth and bridges hand over frames with unfinished checksums and merged
 //! segments: `PACKET_VNET_HDR` says so, the bytes alone do not.
 //!
-//! Left out: rings mapped into memory; `receive.rs` has the measurement that decided it.
+//! Left out: transmit rings, which are slower than `sendmmsg` for merged frames.
 
 mod filter;
 mod receive;
+mod ring;
 mod socket;
 mod transmit;
 
@@ -20,6 +21,7 @@ use crate::error::OpenError;
 use crate::netdev::{self, NetDev, derive_mac};
 use crate::tap::check_mac;
 use receive::PacketReceive;
+use ring::Ring;
 use socket::PacketSocket;
 use transmit::PacketTransmit;
 
@@ -29,6 +31,19 @@ pub const BUFFER_BYTES: usize = 32 << 20;
 
 /// `ARPHRD_ETHER`: Ethernet, and everything that frames like it.
 const ETHERNET: u16 = 1;
+
+/// How frames are fetched from the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// By calls, which is faster in bulk; by a ring where the kernel refuses a socket buffer that holds a
+    /// window of merged frames, as it does without privilege over the whole machine.
+    #[default]
+    Automatic,
+    /// By `recvmsg`.
+    Calls,
+    /// From a ring in shared memory: 32 MiB for each queue.
+    Ring,
+}
 
 /// How to attach to an interface that exists.
 #[derive(Clone, Debug)]
@@ -46,6 +61,8 @@ pub struct Options {
     pub every_frame: bool,
     /// Bytes that the kernel queues in each direction, as far as it allows.
     pub buffer_bytes: usize,
+    /// How frames are fetched.
+    pub method: Method,
 }
 
 impl Options {
@@ -59,6 +76,7 @@ impl Options {
             mac: None,
             every_frame: false,
             buffer_bytes: BUFFER_BYTES,
+            method: Method::Automatic,
         }
     }
 
@@ -135,7 +153,14 @@ impl Options {
         let mut group = None;
         let mut queues = Vec::with_capacity(self.queues);
         for _ in 0..self.queues {
-            let socket = PacketSocket::open(&self.name, link, self.buffer_bytes)?;
+            let socket = PacketSocket::open(&self.name, link)?;
+            let granted = socket.set_buffers(self.buffer_bytes);
+            let by_ring = match self.method {
+                Method::Automatic => !granted,
+                Method::Calls => false,
+                Method::Ring => true,
+            };
+            let ring = by_ring.then(|| Ring::map(&socket)).transpose()?;
             if !self.every_frame {
                 socket.filter(&filter::for_address(mac))?;
             }
@@ -148,6 +173,7 @@ impl Options {
                 receive: Box::new(PacketReceive::new(
                     Arc::clone(&socket),
                     Arc::clone(counters),
+                    ring,
                 )),
                 transmit: Box::new(PacketTransmit::new(socket, Arc::clone(counters))),
             });

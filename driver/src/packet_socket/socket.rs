@@ -15,7 +15,7 @@ pub(super) struct PacketSocket {
 
 impl PacketSocket {
     /// A socket that receives nothing until it is bound.
-    pub(super) fn open(name: &str, link: u32, buffer_bytes: usize) -> Result<Self, OpenError> {
+    pub(super) fn open(name: &str, link: u32) -> Result<Self, OpenError> {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: no memory is passed.
         let fd = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
@@ -52,8 +52,6 @@ impl PacketSocket {
             &membership,
             "making it promiscuous",
         )?;
-        socket.enlarge(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, buffer_bytes);
-        socket.enlarge(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, buffer_bytes);
         Ok(socket)
     }
 
@@ -134,44 +132,54 @@ impl PacketSocket {
         self.fd.as_fd()
     }
 
-    /// Root may exceed the system's limit; others get what it allows.
-    fn enlarge(&self, force: libc::c_int, polite: libc::c_int, bytes: usize) {
+    /// Asks for buffers of `bytes` in both directions; false if the kernel gives less for receiving. Root
+    /// may exceed the system's limit, others get what it allows.
+    pub(super) fn set_buffers(&self, bytes: usize) -> bool {
         // The kernel doubles what it is told.
-        let bytes = libc::c_int::try_from(bytes / 2).unwrap_or(libc::c_int::MAX / 2);
-        let forced = set_option(self.raw(), libc::SOL_SOCKET, force, &bytes);
-        if forced
-            .or_else(|_| set_option(self.raw(), libc::SOL_SOCKET, polite, &bytes))
-            .is_err()
-        {
-            tracing::debug!(
-                interface = self.name,
-                bytes,
-                "left the socket buffer as it is"
-            );
+        let half = libc::c_int::try_from(bytes / 2).unwrap_or(libc::c_int::MAX / 2);
+        let set = |option| set_option(self.raw(), libc::SOL_SOCKET, option, &half);
+        let enlarged = [
+            set(libc::SO_RCVBUFFORCE).or_else(|_| set(libc::SO_RCVBUF)),
+            set(libc::SO_SNDBUFFORCE).or_else(|_| set(libc::SO_SNDBUF)),
+        ];
+        let mut given = 0 as libc::c_int;
+        let told = get_option(self.raw(), libc::SOL_SOCKET, libc::SO_RCVBUF, &mut given);
+        tracing::debug!(
+            interface = self.name,
+            wanted = bytes,
+            given,
+            ?enlarged,
+            "buffers"
+        );
+        told.is_ok() && given / 2 >= half
+    }
+
+    /// The error that waits on the socket, if one does: the ring does not tell.
+    pub(super) fn take_error(&self) -> io::Result<()> {
+        let mut error = 0 as libc::c_int;
+        get_option(self.raw(), libc::SOL_SOCKET, libc::SO_ERROR, &mut error)?;
+        if error == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::from_raw_os_error(error))
         }
     }
 
-    fn set<T>(&self, option: libc::c_int, value: &T, doing: &str) -> Result<(), OpenError> {
+    pub(super) fn set<T>(
+        &self,
+        option: libc::c_int,
+        value: &T,
+        doing: &str,
+    ) -> Result<(), OpenError> {
         set_option(self.raw(), libc::SOL_PACKET, option, value)
             .map_err(|error| self.error(doing, error))
     }
 
     fn get<T>(&self, option: libc::c_int, value: &mut T) -> io::Result<()> {
-        let mut len = size_of::<T>() as libc::socklen_t;
-        // SAFETY: the kernel writes at most `len` bytes to `value`; every caller passes a type of
-        // integers for which any bytes are valid.
-        check(unsafe {
-            libc::getsockopt(
-                self.raw(),
-                libc::SOL_PACKET,
-                option,
-                (&raw mut *value).cast(),
-                &raw mut len,
-            )
-        })
+        get_option(self.raw(), libc::SOL_PACKET, option, value)
     }
 
-    fn error(&self, doing: &str, error: io::Error) -> OpenError {
+    pub(super) fn error(&self, doing: &str, error: io::Error) -> OpenError {
         OpenError::system(format!("interface {}, {doing}", self.name), error)
     }
 }
@@ -180,4 +188,16 @@ fn set_option<T>(fd: RawFd, level: libc::c_int, option: libc::c_int, value: &T) 
     let len = size_of::<T>() as libc::socklen_t;
     // SAFETY: the kernel reads `len` bytes of `value`, which outlives the call.
     check(unsafe { libc::setsockopt(fd, level, option, (&raw const *value).cast(), len) })
+}
+
+/// For types of integers only: any bytes that the kernel writes are valid for them.
+fn get_option<T>(
+    fd: RawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &mut T,
+) -> io::Result<()> {
+    let mut len = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `value`, see above.
+    check(unsafe { libc::getsockopt(fd, level, option, (&raw mut *value).cast(), &raw mut len) })
 }

@@ -29,7 +29,7 @@ pub(crate) struct Arrived {
     pub(crate) seq: u32,
     pub(crate) ack: u32,
     pub(crate) flags: u8,
-    pub(crate) source_port: u16,
+    pub(crate) port: u16,
     pub(crate) data: Vec<u8>,
     pub(crate) frame: RxFrame,
 }
@@ -205,7 +205,7 @@ impl Peer {
                 seq: tcp.get_sequence(),
                 ack: tcp.get_acknowledgement(),
                 flags: tcp.get_flags(),
-                source_port: tcp.get_source(),
+                port: tcp.get_destination(),
                 data: segment[usize::from(tcp.get_data_offset()) * 4..].to_vec(),
                 frame: frame.clone(),
             };
@@ -215,7 +215,10 @@ impl Peer {
     /// Opens a connection to the host's `port`; returns our and its next sequence number.
     pub(crate) fn connect(&mut self, from: u16, port: u16) -> (u32, u32) {
         self.send((from, port), 1000, 0, TcpFlags::SYN, &[], 1400);
-        let answer = self.segment();
+        // What connections before it still have to say is passed over.
+        let answer = std::iter::repeat_with(|| self.segment())
+            .find(|s| s.port == from)
+            .unwrap();
         assert_eq!(answer.flags, TcpFlags::SYN | TcpFlags::ACK);
         assert_eq!(answer.ack, 1001);
         self.send((from, port), 1001, answer.seq + 1, TcpFlags::ACK, &[], 1400);
@@ -234,7 +237,7 @@ impl Peer {
         let mut largest = 0;
         while bytes.len() < len {
             let arrived = self.segment();
-            if arrived.seq != ack || arrived.data.is_empty() {
+            if arrived.port != ports.0 || arrived.seq != ack || arrived.data.is_empty() {
                 continue;
             }
             if let Some(segmentation) = arrived.frame.segmentation {
