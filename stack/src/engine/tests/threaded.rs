@@ -148,7 +148,7 @@ fn half_close_and_time_outs(topology: Topology, offloads: bool) {
     client.set_read_timeout(None).unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(server.read(&mut [0]).unwrap(), 0);
-    let answer = pattern(3, 300_000);
+    let answer = pattern(3, 200_000);
     server.write_all(&answer).unwrap();
     drop(server);
     let mut received = Vec::new();
