@@ -16,6 +16,7 @@ mod gather;
 pub mod impairment;
 pub mod memory;
 mod netdev;
+mod netlink;
 pub mod packet_socket;
 pub mod pcap;
 pub mod random;

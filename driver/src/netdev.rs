@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crate::error::OpenError;
+use crate::netlink;
 
 /// An interface of this network namespace, by name.
 pub(crate) struct NetDev {
@@ -142,14 +143,9 @@ impl NetDev {
     }
 
     /// How many frames the kernel queues for us before it drops. A TAP resizes its ring with it.
-    pub(crate) fn set_queue_len(&self, frames: i32) -> Result<(), OpenError> {
-        let mut request = request(&self.name);
-        request.ifr_ifru.ifru_metric = frames; // `ifr_qlen` is the same `int` in the same place
-        self.ask(
-            libc::SIOCSIFTXQLEN,
-            &mut request,
-            "setting its queue length",
-        )
+    pub(crate) fn set_queue_len(&self, frames: u32) -> Result<(), OpenError> {
+        netlink::set_queue_len(self.index()?, frames)
+            .map_err(|error| self.error("setting its queue length", error))
     }
 
     /// Gives the kernel an address on the interface, with the route to its network; nothing to do, and no

@@ -9,7 +9,7 @@ use crate::tuntap::Setup;
 
 /// Frames that the kernel holds for us before it drops. Its default of 1000 is less than an 8 MB window
 /// of MTU 1500 (5,600 frames), and overflowing it collapses the throughput.
-pub const QUEUE_LEN: i32 = 10_000;
+pub const QUEUE_LEN: u32 = 10_000;
 
 /// How to open a TAP interface. What it does not exist yet is created, and goes away with the last
 /// descriptor; an existing (persistent) one is attached to, by an ordinary user too if root gave it to
@@ -30,7 +30,7 @@ pub struct Options {
     /// An address for the kernel's side with its prefix length, so that this host can reach the stack.
     pub host_address: Option<(IpAddr, u8)>,
     /// Frames that the kernel holds for us before it drops.
-    pub queue_len: i32,
+    pub queue_len: u32,
 }
 
 impl Options {

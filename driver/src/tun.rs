@@ -21,7 +21,7 @@ pub struct Options {
     /// An address for the kernel's side with its prefix length, so that this host can reach the stack.
     pub host_address: Option<(IpAddr, u8)>,
     /// Datagrams that the kernel holds for us before it drops.
-    pub queue_len: i32,
+    pub queue_len: u32,
 }
 
 impl Options {

@@ -43,7 +43,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) offload: bool,
     pub(crate) queues: usize,
     pub(crate) host_address: Option<(IpAddr, u8)>,
-    pub(crate) queue_len: i32,
+    pub(crate) queue_len: u32,
 }
 
 impl Setup<'_> {

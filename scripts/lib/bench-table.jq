@@ -7,8 +7,10 @@ def median: sort | if length % 2 == 1 then .[length / 2 | floor]
 # The figure that counts of each measure, its unit, and whether more is better.
 def figure: if .measure == "latency" then .p50_us
             elif .measure == "connections" then .per_second
+            elif .measure == "lossy" then .bytes * 8e-6 / .seconds
             else .gbit_per_s end;
 def unit: if .measure == "latency" then "us p50, client " + .client
+          elif .measure == "lossy" then "Mbit/s at 1% loss and 20 ms each way"
           elif .measure == "connections" then "connections/s, " + (.connections | tostring) + " threads"
           else "Gbit/s, " + (.connections | tostring) + " connection(s), writes of " + (.write_bytes | tostring) end;
 def rounded: if . >= 1000 then round elif . >= 10 then . * 10 | round / 10 else . * 100 | round / 100 end;

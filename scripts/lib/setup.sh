@@ -7,10 +7,11 @@ package_of() {
   case $1 in
     cc) echo "gcc libc6-dev" ;;
     ip | tc) echo iproute2 ;;
-    unshare | nsenter | setpriv | taskset) echo util-linux ;;
+    unshare | nsenter | setpriv | setsid | taskset) echo util-linux ;;
     ffprobe) echo ffmpeg ;;
     ping) echo iputils-ping ;;
     sysctl) echo procps ;;
+    column) echo bsdextrautils ;;
     update-ca-certificates) echo ca-certificates ;;
     *) echo "$1" ;;
   esac
@@ -27,10 +28,17 @@ as_root() {
   fi
 }
 
-# setup_tools TOOL...: installs the packages of those that are missing.
+# setup TOOL...: installs the packages of those that are missing, and Rust.
+setup() {
+  PATH=$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin
+  local tools=("$@" cc)
+  rust_is_new_enough || command -v rustup >/dev/null || tools+=(curl update-ca-certificates)
+  setup_tools "${tools[@]}"
+  setup_rust
+}
+
 setup_tools() {
   local tool packages=()
-  PATH=$PATH:/usr/sbin:/sbin
   for tool in "$@"; do
     # shellcheck disable=SC2207  # package names have no spaces; a tool may need two packages
     command -v "$tool" >/dev/null || packages+=($(package_of "$tool"))
@@ -55,42 +63,32 @@ rust_is_new_enough() {
   [[ -n $found && $(printf '%s\n%s\n' "$needed" "$found" | sort -V | head -1) == "$needed" ]]
 }
 
-# setup_rust [COMPONENT...]: a cargo that is new enough, with components such as clippy and rustfmt.
 setup_rust() {
-  local component missing=()
-  PATH=$HOME/.cargo/bin:$PATH
-  export PATH
+  local missing=()
   if ! rust_is_new_enough; then
-    if ! command -v rustup >/dev/null; then
-      setup_rustup
-    fi
+    command -v rustup >/dev/null || setup_rustup
     step "Installing Rust"
-    rustup -q toolchain install stable --profile minimal
-    rustup -q default stable
-    rust_is_new_enough || die "cargo is older than Cargo.toml asks for (rust-version); run: rustup update stable"
+    rustup -q toolchain install stable --profile minimal >/dev/null
+    rustup -q default stable >/dev/null
+    rust_is_new_enough || die "cargo is older than rust-version in Cargo.toml; run: rustup update stable"
   fi
-  for component in "$@"; do
-    case $component in
-      clippy) cargo clippy --version >/dev/null 2>&1 || missing+=(clippy) ;;
-      rustfmt) cargo fmt --version >/dev/null 2>&1 || missing+=(rustfmt) ;;
-    esac
-  done
+  cargo clippy --version >/dev/null 2>&1 || missing+=(clippy)
+  cargo fmt --version >/dev/null 2>&1 || missing+=(rustfmt)
   ((${#missing[@]})) || return 0
   command -v rustup >/dev/null || die "missing: ${missing[*]}, and no rustup that could add them"
   rustup -q component add "${missing[@]}"
 }
 
-# Debian has a rustup package since 13; before that it comes from its makers.
+# From its makers, without root: Debian's own package is there since 13 only.
 setup_rustup() {
-  if apt-cache show rustup >/dev/null 2>&1; then
-    setup_tools rustup
-  else
-    setup_tools curl update-ca-certificates
-    step "Installing rustup from https://rustup.rs"
-    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs \
-      | sh -s -- -y -q --profile minimal --default-toolchain stable --no-modify-path
-    PATH=$HOME/.cargo/bin:$PATH
-  fi
+  local folder
+  step "Installing rustup from https://static.rust-lang.org"
+  folder=$(mktemp -d)
+  curl --proto '=https' --tlsv1.2 -sSf -o "$folder/rustup-init" \
+    "https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu/rustup-init"
+  chmod +x "$folder/rustup-init"
+  "$folder/rustup-init" -y -q --profile minimal --default-toolchain none --no-modify-path >/dev/null
+  rm -r "$folder"
 }
 
 # setup_network: namespaces and /dev/net/tun must be usable, or one line says what to do.

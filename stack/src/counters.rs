@@ -132,6 +132,8 @@ counters! {
     TcpResetsReceived = "tcp_resets_received",
     /// Challenge ACKs sent (RFC 5961).
     TcpChallengeAcks = "tcp_challenge_acks",
+    /// Connections that left TIME-WAIT early, to stay within the limit.
+    TcpTimeWaitEvicted = "tcp_time_wait_evicted",
     /// Malformed header.
     TcpDropMalformed = "tcp_drop_malformed",
     /// Bad checksum.

@@ -353,6 +353,18 @@ impl Neighbours {
         std::mem::take(&mut self.evicted)
     }
 
+    /// Entries, timers, waiting packets.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> (usize, usize, usize) {
+        let waiting = |neighbour: &Neighbour| match &neighbour.state {
+            State::Asking { waiting, .. } => waiting.len(),
+            _ => 0,
+        };
+        let waiting = self.entries.values().map(waiting).sum();
+        assert_eq!(waiting, self.waiting);
+        (self.entries.len(), self.timers.len(), waiting)
+    }
+
     /// The station of a neighbour, if it is known.
     pub(super) fn get(&self, address: Ipv4Addr) -> Option<MacAddr> {
         match self.entries.get(&address)?.state {

@@ -134,6 +134,19 @@ impl Reassembly {
         self.cost
     }
 
+    /// Bytes held of one source.
+    #[cfg(test)]
+    pub(super) fn cost_of(&self, source: Ipv4Addr) -> usize {
+        self.sources.get(&source).map_or(0, |held| held.cost)
+    }
+
+    /// Incomplete datagrams, of all sources and of one.
+    #[cfg(test)]
+    pub(super) fn counts(&self, source: Ipv4Addr) -> (usize, usize) {
+        let of_source = self.sources.get(&source).map_or(0, |held| held.datagrams);
+        (self.partials.len(), of_source)
+    }
+
     /// Takes one fragment: `data` is its header and payload, exactly.
     pub(super) fn take(
         &mut self,
@@ -262,7 +275,7 @@ impl Reassembly {
     }
 
     fn finish(&mut self, key: Key) -> Taken {
-        let whole = self.remove(key).and_then(|partial| partial.assemble());
+        let whole = self.remove(key).and_then(Partial::assemble);
         whole.map_or(Taken::Refused, Taken::Whole)
     }
 

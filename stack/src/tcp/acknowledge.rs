@@ -28,10 +28,12 @@ impl Tcb {
         }
         // Acknowledging what was never sent, or older than any window reaches (RFC 5961 §5.2).
         let oldest = self.snd.una.saturating_sub(u64::from(self.snd.max_wnd));
-        let Some(ack) = ack.filter(|&ack| ack >= oldest && ack <= self.snd.nxt) else {
+        let latest = self.believable_ack(now);
+        let Some(ack) = ack.filter(|&ack| ack >= oldest && ack <= latest) else {
             self.challenge(now);
             return Err(Arrival::Dropped(Counter::TcpDropState));
         };
+        let ack = self.hear(now, ack);
         self.statistics.probes = 0;
         let window_moved = ack >= self.snd.una && self.update_window(segment, ack);
         let news = self.take_sack(segment, ack);
@@ -85,6 +87,7 @@ impl Tcb {
         self.snd.wnd = window;
         if window > self.snd.max_wnd {
             self.snd.max_wnd = window;
+            self.apply_mss();
         }
         true
     }

@@ -93,7 +93,7 @@ impl Tcb {
 
     /// First: is any of it inside the window, and is it younger than what came before (PAWS)?
     fn first_sequence(&mut self, now: Instant, segment: &Segment) -> Result<Place, Stop> {
-        let Some(start) = self.peer_position(segment.seq) else {
+        let Some(start) = self.position_of_peer(segment.seq) else {
             return Err(self.unacceptable(now, segment, Counter::TcpDropWindow));
         };
         let data = start + u64::from(segment.flags.contains(Flags::SYN));
@@ -221,7 +221,7 @@ impl Tcb {
             return Ok(());
         }
         let beyond = self
-            .peer_position(segment.seq)
+            .position_of_peer(segment.seq)
             .is_some_and(|start| start > self.rcv.nxt);
         let younger = self.timestamps.on
             && segment

@@ -119,11 +119,11 @@ impl Tcb {
             // RFC 6298 §5.7.
             self.rtt.syn_was_lost();
         }
-        self.begin_congestion_control(syn_was_lost);
         if !segment.flags.contains(Flags::SYN) {
             self.snd.wnd = u32::from(segment.window) << self.snd.scale;
             self.snd.max_wnd = self.snd.max_wnd.max(self.snd.wnd);
         }
+        self.begin_congestion_control(syn_was_lost);
         self.snd.wl1 = segment.seq;
         self.snd.wl2 = segment.ack;
         if self.snd.fin {
@@ -135,6 +135,7 @@ impl Tcb {
     /// The initial window, now that the segment size is known; one segment if the SYN was lost (RFC 5681
     /// §3.1).
     fn begin_congestion_control(&mut self, syn_was_lost: bool) {
+        self.apply_mss();
         let mss = usize::from(self.effective_mss());
         let segments = self.settings.config().initial_window_segments;
         let window = if syn_was_lost {

@@ -26,9 +26,11 @@ impl Tcb {
         if bytes.len() <= COPY_BYTES {
             return self.send_copy(&bytes);
         }
-        let taken = self.send_room()?.min(bytes.len());
-        let mut bytes = bytes;
-        bytes.truncate(taken);
+        self.send_room()?;
+        let skipped = self.swallow(bytes.len());
+        let mut bytes = bytes.slice(skipped..);
+        bytes.truncate(self.send_room()?);
+        let taken = skipped + bytes.len();
         self.send_queue.push(bytes);
         Ok(taken)
     }
@@ -38,8 +40,10 @@ impl Tcb {
     /// # Errors
     /// As [`Tcb::send`].
     pub fn send_copy(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-        let taken = self.send_room()?.min(bytes.len());
-        self.send_queue.push_copy(&bytes[..taken]);
+        self.send_room()?;
+        let skipped = self.swallow(bytes.len());
+        let taken = skipped + self.send_room()?.min(bytes.len() - skipped);
+        self.send_queue.push_copy(&bytes[skipped..taken]);
         Ok(taken)
     }
 
@@ -125,19 +129,14 @@ impl Tcb {
         self.readable_bytes() > 0 || self.at_end().unwrap_or(true) || self.urgent_news()
     }
 
-    /// True while [`Tcb::poll_established`] is what the writer waits for.
-    const fn is_opening(&self) -> bool {
-        matches!(self.state, State::SynSent | State::SynReceived)
-    }
-
     fn is_writable(&self) -> bool {
-        !self.is_opening() && self.send_room().map_or(true, |room| room > 0)
+        self.state != State::SynSent && self.send_room().map_or(true, |room| room > 0)
     }
 
     /// True when a third of the queue is free: so much that waking its writer pays (as Linux).
     fn is_worth_waking_writer(&self) -> bool {
         let limit = self.settings.send_limit(self.congestion.cwnd());
-        !self.is_opening() && self.send_room().map_or(true, |room| room >= limit / 3)
+        self.state != State::SynSent && self.send_room().map_or(true, |room| room >= limit / 3)
     }
 
     /// Ready when [`Tcb::recv`] would return something: bytes, the end, or an error.

@@ -37,6 +37,8 @@ pub struct Config {
     pub max_half_open: usize,
     /// Connections of all kinds, against exhaustion of memory.
     pub max_connections: usize,
+    /// Connections in TIME-WAIT; beyond that the oldest is forgotten early.
+    pub max_time_wait: usize,
     /// Ports for outgoing connections that did not choose one (RFC 6056; Linux's range).
     pub ephemeral_ports: RangeInclusive<u16>,
     /// RST for unknown segments, at most this many a second.
@@ -62,6 +64,7 @@ impl Default for Config {
             initial_receive_buffer_bytes: 64 << 10,
             max_half_open: 65_536,
             max_connections: 4_194_304,
+            max_time_wait: 65_536,
             ephemeral_ports: 32_768..=60_999,
             resets_per_second: 1000,
             socket: SocketOptions::default(),

@@ -12,6 +12,7 @@ use crate::time::Instant;
 
 const SCHEDULED: u8 = 1;
 const HALF_OPEN: u8 = 2;
+const TIME_WAIT: u8 = 4;
 
 /// Entries of a connection in the timer wheel that still count: one per time scale (delayed ACK,
 /// retransmission, keep-alive).
@@ -66,6 +67,11 @@ impl Connection {
     /// True for the one caller that ends its time as a half-open connection.
     pub(super) fn end_half_open(&self) -> bool {
         self.flags.fetch_and(!HALF_OPEN, Ordering::AcqRel) & HALF_OPEN != 0
+    }
+
+    /// True for the one caller that counts it among those in TIME-WAIT.
+    pub(super) fn begin_time_wait(&self) -> bool {
+        self.flags.fetch_or(TIME_WAIT, Ordering::AcqRel) & TIME_WAIT == 0
     }
 
     /// Notes that somebody is going to look at the connection at `deadline`. False if somebody will do so

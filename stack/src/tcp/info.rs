@@ -76,7 +76,7 @@ impl Tcb {
             rto: self.rtt.rto(),
             retries: self.statistics.retries,
             retransmitted_segments: self.statistics.retransmitted_segments,
-            timeouts: self.statistics.timeouts,
+            timeouts: u32::from(self.statistics.timeouts),
             bytes_acked: self.send_queue.start().saturating_sub(1),
             bytes_received: self.receive_queue.next() - 1,
             send_queue_bytes: self.send_queue.len(),

@@ -28,17 +28,21 @@ mod receive;
 pub mod receive_queue;
 pub mod record;
 mod recovery;
+pub mod resume;
 pub mod rtt;
 pub mod scoreboard;
 pub mod send_queue;
 pub mod sequence;
 pub mod settings;
 pub mod shared;
+#[cfg(test)]
+mod stage_tests;
 pub mod state;
 mod table;
 pub mod tcb;
 #[cfg(test)]
 mod tests;
+mod time_wait;
 mod timers;
 mod transmit;
 pub mod urgent;
@@ -115,7 +119,7 @@ pub struct TxSegment {
 
 /// What a reader or writer stage leaves for the engine to do, in this order: run the writers over
 /// `output`, send `datagrams`, start `timers`, wake `wakers`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outcome<Connection> {
     /// Datagrams ready for the IP writer.
     pub datagrams: Vec<TxDatagram>,
@@ -125,4 +129,15 @@ pub struct Outcome<Connection> {
     pub timers: Vec<(Instant, Arc<Connection>)>,
     /// Tasks that can go on; woken after all locks are released.
     pub wakers: Vec<Waker>,
+}
+
+impl<Connection> Default for Outcome<Connection> {
+    fn default() -> Self {
+        Self {
+            datagrams: Vec::new(),
+            output: Vec::new(),
+            timers: Vec::new(),
+            wakers: Vec::new(),
+        }
+    }
 }

@@ -15,6 +15,12 @@ use crate::time::Instant;
 impl Tcb {
     /// Nothing can be sent at the moment: starts the persist timer if it is the window's doing.
     pub(super) fn await_window(&mut self, now: Instant) {
+        if self.is_lost() {
+            if !self.timers.persisting() {
+                self.probe_peer(now);
+            }
+            return;
+        }
         let idle = self.snd.una == self.snd.nxt;
         let waiting = self.state.may_transmit_data() && self.sendable_end() > self.snd.nxt;
         if idle && waiting && !self.timers.retransmitting() && !self.timers.persisting() {
@@ -30,6 +36,10 @@ impl Tcb {
     }
 
     pub(super) fn on_persist_timer(&mut self, now: Instant) {
+        if self.is_lost() {
+            self.probe_peer(now);
+            return;
+        }
         if self.snd.window_end() > self.snd.nxt {
             self.pending.force = true;
             return;

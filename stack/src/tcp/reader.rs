@@ -101,7 +101,7 @@ impl TcpReader {
 
     fn datagram(&mut self, now: Instant, datagram: Datagram, outcome: &mut Outcome<Connection>) {
         self.tcp.counters.count(Counter::TcpRxSegments);
-        let (id, segment) = match self.parse(datagram) {
+        let (id, segment) = match Self::parse(datagram) {
             Ok(parsed) => parsed,
             Err((counter, datagram)) => {
                 self.tcp.counters.drop_packet(counter, &datagram.source);
@@ -110,12 +110,16 @@ impl TcpReader {
         };
         match self.find(&id) {
             Some(connection) => self.deliver(now, connection, segment, outcome),
-            None => self.arrives_without_connection(now, &id, segment, None, outcome),
+            None => self.arrives_without_connection(now, &id, &segment, None, outcome),
         }
     }
 
     /// Checks everything that needs no connection.
-    fn parse(&self, datagram: Datagram) -> Result<(FourTuple, Segment), (Counter, Datagram)> {
+    fn parse(datagram: Datagram) -> Result<(FourTuple, Segment), (Counter, Datagram)> {
+        // TCP is between two hosts (RFC 9293 §3.9.2.3, RFC 1122 §4.2.3.10).
+        if datagram.cast != Cast::Unicast {
+            return Err((Counter::TcpDropAddress, datagram));
+        }
         let Ok(header) = tcp::parse(&datagram.payload) else {
             return Err((Counter::TcpDropMalformed, datagram));
         };
@@ -128,9 +132,6 @@ impl TcpReader {
             local_port: header.destination_port,
             remote_port: header.source_port,
         };
-        if !self.may_talk(&id, datagram.cast) {
-            return Err((Counter::TcpDropAddress, datagram));
-        }
         let mut payload = datagram.payload;
         payload.advance(usize::from(header.header_len));
         let segment = Segment {
@@ -147,14 +148,13 @@ impl TcpReader {
         Ok((id, segment))
     }
 
-    /// TCP is between two hosts (RFC 9293 §3.9.2.3, RFC 1122 §4.2.3.10), and two ends of a connection
-    /// are never the same (the land attack).
-    fn may_talk(&self, id: &FourTuple, cast: Cast) -> bool {
+    /// True for two hosts that may have a connection: neither is a group, and two ends are never the same
+    /// (the land attack).
+    fn may_talk(&self, id: &FourTuple) -> bool {
         let remote = id.remote;
-        let group = cast != Cast::Unicast || id.local.is_multicast();
-        let nobody = remote.is_unspecified() || remote.is_multicast();
+        let nobody = remote.is_unspecified() || remote.is_multicast() || id.local.is_multicast();
         let itself = id.remote == id.local && id.remote_port == id.local_port;
-        !group && !nobody && !itself && !self.tcp.ip.is_broadcast(remote)
+        !nobody && !itself && !self.tcp.ip.is_broadcast(remote)
     }
 
     fn find(&mut self, id: &FourTuple) -> Option<Arc<Connection>> {
@@ -183,12 +183,15 @@ impl TcpReader {
         // A SYN may have to be used again below; it is rare, and cheap to copy.
         let syn = segment.flags.contains(Flags::SYN).then(|| segment.clone());
         let reset = segment.flags.contains(Flags::RST);
-        let (arrival, state) = {
-            let mut tcb = connection.tcb.lock();
-            let arrival = tcb.on_segment(now, segment);
-            tcb.take_wakers(&mut outcome.wakers);
-            (arrival, tcb.state())
-        };
+        let mut tcb = connection.tcb.lock();
+        if tcb.is_closed() {
+            drop(tcb);
+            return self.succeed(now, &connection, &segment, None, outcome);
+        }
+        let arrival = tcb.on_segment(now, segment);
+        tcb.take_wakers(&mut outcome.wakers);
+        let state = tcb.state();
+        drop(tcb);
         match arrival {
             Arrival::Taken if reset && state == State::Closed => {
                 counters.count(Counter::TcpResetsReceived);
@@ -197,11 +200,8 @@ impl TcpReader {
             Arrival::Established => counters.count(Counter::TcpEstablished),
             Arrival::Dropped(counter) => counters.drop_packet(counter, &connection.id),
             Arrival::Reopen { iss_after } => {
-                self.last = None;
-                self.tcp.remove(&connection);
-                let id = connection.id;
                 if let Some(syn) = syn {
-                    self.arrives_without_connection(now, &id, syn, Some(iss_after), outcome);
+                    self.succeed(now, &connection, &syn, Some(iss_after), outcome);
                 }
                 return;
             }
@@ -212,6 +212,20 @@ impl TcpReader {
         if connection.schedule() {
             outcome.output.push(connection);
         }
+    }
+
+    /// A segment for the successor of `closed`.
+    fn succeed(
+        &mut self,
+        now: Instant,
+        closed: &Arc<Connection>,
+        segment: &Segment,
+        iss_after: Option<u32>,
+        outcome: &mut Outcome<Connection>,
+    ) {
+        self.last = None;
+        self.tcp.remove(closed);
+        self.arrives_without_connection(now, &closed.id, segment, iss_after, outcome);
     }
 
     /// True for the ACK that would complete a handshake while the accept queue is full.
@@ -257,13 +271,17 @@ impl TcpReader {
         &mut self,
         now: Instant,
         id: &FourTuple,
-        segment: Segment,
+        segment: &Segment,
         iss_after: Option<u32>,
         outcome: &mut Outcome<Connection>,
     ) {
+        let counters = &self.tcp.counters;
+        if !self.may_talk(id) {
+            counters.drop_packet(Counter::TcpDropAddress, id);
+            return;
+        }
         let listener = self.tcp.listeners.find(id.local, id.local_port);
         let flags = segment.flags;
-        let counters = &self.tcp.counters;
         match listener {
             Some(_) if flags.contains(Flags::RST) => {
                 counters.drop_packet(Counter::TcpDropState, id);
@@ -273,7 +291,7 @@ impl TcpReader {
                 let opened = if flags.contains(Flags::FIN) || id.remote_port == 0 {
                     Err(Counter::TcpDropState)
                 } else {
-                    self.open(now, id, &listener, &segment, iss_after)
+                    self.open(now, id, &listener, segment, iss_after)
                 };
                 match opened {
                     Ok(connection) if connection.schedule() => outcome.output.push(connection),
@@ -284,7 +302,7 @@ impl TcpReader {
             Some(_) if !flags.contains(Flags::ACK) => {
                 counters.drop_packet(Counter::TcpDropState, id);
             }
-            _ => self.refuse(now, id, &segment, outcome),
+            _ => self.refuse(now, id, segment, outcome),
         }
     }
 

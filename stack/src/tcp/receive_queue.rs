@@ -96,14 +96,14 @@ impl ReceiveQueue {
             self.append(payload);
             return result;
         }
-        self.insert_beside_islands(position, payload, window_end, &mut result);
+        self.insert_beside_islands(position, &payload, window_end, &mut result);
         result
     }
 
     fn insert_beside_islands(
         &mut self,
         position: u64,
-        payload: Bytes,
+        payload: &Bytes,
         window_end: u64,
         result: &mut Inserted,
     ) {
@@ -121,7 +121,7 @@ impl ReceiveQueue {
             }
             islands.drain_to(self.next, |bytes| self.append(bytes));
         } else {
-            let stored = islands.insert(position, &payload, limit);
+            let stored = islands.insert(position, payload, limit);
             result.duplicate = result.duplicate.or(stored.duplicate);
             result.dropped = stored.dropped;
         }

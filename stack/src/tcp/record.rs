@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::config::SocketOptions;
 use super::gate::{Gating, Stage};
 use super::receive_queue::ReceiveQueue;
+use super::resume::Resumed;
 use super::settings::Parameters;
 use super::state::State;
 use super::tcb::{NEVER, ReceiveSpace, SendSpace, Tcb};
@@ -114,6 +115,8 @@ pub struct Snapshot {
     pub receive: ReceiveHalf,
     /// Urgent pointers.
     pub urgent: Option<Urgent>,
+    /// What is not known since a takeover.
+    pub resumed: Option<Resumed>,
     /// Commits waited for.
     pub gating: Option<Gating>,
     /// This connection's choices.
@@ -121,11 +124,12 @@ pub struct Snapshot {
 }
 
 /// Where a connection of which only the record is known goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Continuation {
     /// A synchronised state.
     pub state: State,
-    /// The peer's position in our stream: what it acknowledged last. Nothing before it can be sent again.
+    /// A position in our stream that the peer has surely acknowledged: an anchor, or what a segment of it
+    /// said. Where it really stands it tells when it is probed.
     pub send_position: u64,
     /// Position of our FIN, if the decision to close was committed.
     pub fin: Option<u64>,
@@ -133,12 +137,10 @@ pub struct Continuation {
     pub committed: u64,
     /// Position of the peer's FIN, if it was committed.
     pub peer_fin: Option<u64>,
-    /// How much of it the application has consumed.
-    pub consumed: u64,
+    /// The end of what is committed: bytes that the application has not consumed.
+    pub unread: Vec<Bytes>,
     /// The furthest right edge that was ever offered.
     pub right_edge: u64,
-    /// The peer's window as it told it last, in bytes.
-    pub window: u32,
     /// The peer's TSval as it told it last.
     pub ts_recent: u32,
 }
@@ -198,6 +200,7 @@ impl Tcb {
             recovery: _, // of the path
             gating,
             urgent,
+            resumed,
             reader: _,
             writer: _,
         } = self;
@@ -210,6 +213,7 @@ impl Tcb {
             send: snd.export(send_queue.start(), queue),
             receive: rcv.export(receive_queue),
             urgent: urgent.as_deref().copied(),
+            resumed: resumed.as_deref().copied(),
             gating: gating.as_deref().cloned(),
             options: settings.options().clone(),
         })
@@ -239,6 +243,7 @@ impl Tcb {
             send,
             receive,
             urgent,
+            resumed,
             gating,
             options,
         } = snapshot;
@@ -252,6 +257,7 @@ impl Tcb {
         tcb.soft_error = soft_error;
         tcb.timestamps.recent = ts_recent;
         tcb.urgent = urgent.map(Box::new);
+        tcb.resumed = resumed.map(Box::new);
         tcb.gating = gating.map(Box::new);
         tcb.snd.import(&send);
         tcb.send_queue = super::send_queue::SendQueue::new(send.start);
@@ -264,13 +270,14 @@ impl Tcb {
     }
 
     /// A connection of which only the record was kept, continued in any synchronised state. The
-    /// application then writes from `continuation.send_position` on.
+    /// application writes from `continuation.send_position` on; what the peer turns out to have is
+    /// swallowed ([`super::resume`]).
     #[must_use]
     pub fn from_record(
         parameters: Parameters,
         now: Instant,
         record: &Record,
-        continuation: &Continuation,
+        continuation: Continuation,
     ) -> Self {
         let gated = parameters.gated;
         let mut tcb = Self::fixed(parameters, now, record);
@@ -279,8 +286,9 @@ impl Tcb {
         tcb.timestamps.recent = continuation.ts_recent;
         tcb.snd.una = start;
         tcb.snd.nxt = start;
-        tcb.snd.wnd = continuation.window;
-        tcb.snd.max_wnd = continuation.window;
+        // The next segment of the peer sets the window.
+        tcb.snd.wl1 = tcb.peer_wire(continuation.committed).wrapping_sub(1);
+        tcb.snd.wl2 = tcb.our_wire(start);
         tcb.snd.fin = continuation.fin.is_some();
         // With the FIN decided nothing can be written any more; once it is acknowledged, `start` is
         // behind it.
@@ -294,8 +302,15 @@ impl Tcb {
         let data = continuation.peer_fin.map_or(continuation.committed, |fin| {
             fin.min(continuation.committed)
         });
-        tcb.receive_queue = ReceiveQueue::new(data);
-        tcb.rcv.tuned = data;
+        let unread: u64 = continuation.unread.iter().map(|b| b.len() as u64).sum();
+        let mut at = data.saturating_sub(unread);
+        tcb.rcv.tuned = at;
+        tcb.receive_queue = ReceiveQueue::new(at);
+        for bytes in continuation.unread {
+            let end = at + bytes.len() as u64;
+            tcb.receive_queue.insert(at, bytes, end);
+            at = end;
+        }
         if gated {
             tcb.gating = Some(Box::new(Gating {
                 record: Stage::Committed,
@@ -304,12 +319,14 @@ impl Tcb {
                 } else {
                     Stage::Open
                 },
-                requested: (continuation.committed, tcb.rcv.edge),
+                requested: (tcb.rcv.committed, tcb.rcv.edge),
                 right_edge: tcb.rcv.edge,
                 ..Gating::default()
             }));
         }
+        tcb.resumed = Some(Box::new(Resumed::new(now)));
         tcb.resume(now);
+        tcb.probe_peer(now);
         tcb
     }
 
@@ -409,6 +426,7 @@ impl SendSpace {
             small_end: _, // at worst one small segment more
             timed: _,     // of the path
             timed_at: _,
+            mss: _,      // follows
             peer_mss: _, // in the record
             scale: _,    // in the record
             fin,

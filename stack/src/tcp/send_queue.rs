@@ -91,8 +91,9 @@ impl SendQueue {
         }
         let detail = self.detail.get_or_insert_default();
         detail.close(self.end);
-        detail.append(self.end, bytes.clone());
-        self.end += bytes.len() as u64;
+        let len = bytes.len() as u64;
+        detail.append(self.end, bytes);
+        self.end += len;
     }
 
     /// Appends a copy of `bytes`: the only time that they are copied.

@@ -13,6 +13,7 @@ use super::settings::Parameters;
 use super::state::State;
 use super::table::Table;
 use super::tcb::Tcb;
+use super::time_wait::TimeWaitQueue;
 use super::{Connection, Error, FourTuple, Segment};
 use crate::counters::{Counter, Counters};
 use crate::ip::{Ip, Path};
@@ -30,6 +31,7 @@ pub struct Tcp {
     pub(super) isn: IsnGenerator,
     pub(super) gate: Option<Arc<dyn Gate>>,
     pub(super) half_open: AtomicUsize,
+    time_wait: TimeWaitQueue,
     ports: Ports,
 }
 
@@ -37,19 +39,14 @@ impl Tcp {
     /// Nothing listens, nobody is connected. `secret` keys everything that peers must not guess; stacks
     /// that may take over from each other share it.
     #[must_use]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "the generator is this one's alone"
-    )]
     pub fn new(
         config: Config,
         secret: [u8; 16],
-        random: Random,
+        mut random: Random,
         ip: Arc<Ip>,
         counters: Arc<Counters>,
     ) -> Self {
         // The tables need not be the same on a backup.
-        let mut random = random;
         let local = Keyed::new(secret).derive(random.next_u64());
         Self {
             ports: Ports::new(config.ephemeral_ports.clone(), local.derive(1)),
@@ -58,6 +55,7 @@ impl Tcp {
             isn: IsnGenerator::new(secret),
             gate: None,
             half_open: AtomicUsize::new(0),
+            time_wait: TimeWaitQueue::new(config.max_time_wait),
             config: Arc::new(config),
             ip,
             counters,
@@ -237,6 +235,20 @@ impl Tcp {
         }
     }
 
+    /// A connection entered TIME-WAIT; if there are too many, the oldest leaves.
+    pub(super) fn enter_time_wait(&self, connection: &Arc<Connection>) {
+        if !connection.begin_time_wait() {
+            return;
+        }
+        if let Some(oldest) = self.time_wait.add(connection)
+            && state_of(&oldest) == State::TimeWait
+        {
+            self.counters.count(Counter::TcpTimeWaitEvicted);
+            oldest.tcb.lock().abort();
+            self.remove(&oldest);
+        }
+    }
+
     /// The connection of that name.
     #[must_use]
     pub fn connection(&self, id: &FourTuple) -> Option<Arc<Connection>> {
@@ -264,13 +276,13 @@ impl Tcp {
     /// True when every connection is over: what is left only sits out its TIME-WAIT.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        let over = |state| matches!(state, State::Closed | State::TimeWait);
-        self.is_empty()
-            || self
-                .connections()
-                .iter()
-                .all(|it| over(it.tcb.lock().state()))
+        let over = |it| matches!(state_of(it), State::Closed | State::TimeWait);
+        self.is_empty() || self.connections().iter().all(over)
     }
+}
+
+fn state_of(connection: &Arc<Connection>) -> State {
+    connection.tcb.lock().state()
 }
 
 impl std::fmt::Debug for Tcp {

@@ -18,6 +18,7 @@ use super::congestion::{Congestion, initial_window};
 use super::gate::Gating;
 use super::receive_queue::ReceiveQueue;
 use super::recovery::Recovery;
+use super::resume::Resumed;
 use super::rtt::RttEstimator;
 use super::send_queue::SendQueue;
 use super::settings::{Parameters, Settings};
@@ -59,6 +60,7 @@ pub struct Tcb {
     pub(super) recovery: Option<Box<Recovery>>,
     pub(super) gating: Option<Box<Gating>>,
     pub(super) urgent: Option<Box<Urgent>>,
+    pub(super) resumed: Option<Box<Resumed>>,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
 }
@@ -85,6 +87,8 @@ pub(super) struct SendSpace {
     /// The position that is timed, and since when (RFC 6298 §3); [`NEVER`] while none is.
     pub timed: u64,
     pub timed_at: Instant,
+    /// Eff.snd.MSS: data bytes of one wire segment.
+    pub mss: u16,
     /// The peer's MSS option, or the default for its absence.
     pub peer_mss: u16,
     /// Shift of the windows that the peer offers.
@@ -197,7 +201,7 @@ pub(super) struct Statistics {
     /// When a challenge ACK, or one for a segment outside the window, was last sent.
     pub limited_at_ms: Option<std::num::NonZeroU32>,
     pub retransmitted_segments: u32,
-    pub timeouts: u32,
+    pub timeouts: u16,
     /// Consecutive time-outs.
     pub retries: u8,
     /// Consecutive probes without an answer.
@@ -276,6 +280,7 @@ impl Tcb {
             settings,
             recovery: None,
             urgent: None,
+            resumed: None,
             reader: None,
             writer: None,
         }
@@ -316,7 +321,7 @@ impl Tcb {
     }
 
     /// Position of a sequence number of the peer's stream.
-    pub(super) const fn peer_position(&self, seq: u32) -> Option<u64> {
+    pub(super) const fn position_of_peer(&self, seq: u32) -> Option<u64> {
         sequence::position(self.rcv.irs, seq, self.rcv.nxt)
     }
 
@@ -359,6 +364,7 @@ impl SendSpace {
             small_end: 0,
             timed: NEVER,
             timed_at: Instant::ZERO,
+            mss: peer_mss,
             peer_mss,
             scale: 0,
             fin: false,

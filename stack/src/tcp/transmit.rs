@@ -16,6 +16,8 @@ use crate::time::Instant;
 
 /// Most that all options may take (RFC 9293 §3.1).
 const OPTIONS_BYTES: usize = 40;
+/// Least data per segment, whatever the peer, its window or the path say.
+const MIN_MSS: u16 = 8;
 /// Bytes of a timestamps option, padded.
 const TIMESTAMPS_BYTES: u16 = 12;
 
@@ -69,6 +71,9 @@ impl Tcb {
             State::Closed => return None,
             State::SynSent | State::SynReceived => return self.syn_segment(now),
             _ => {}
+        }
+        if self.is_lost() {
+            return self.probe_segment(now);
         }
         if self.recovery.is_some()
             && let Some(segment) = self.retransmit(now)
@@ -139,10 +144,8 @@ impl Tcb {
             recovery.first_value.get_or_insert(value);
         }
         self.statistics.retransmitted_segments += segments;
-        if self.snd.timed < sent_to {
-            // Karn: the ACK of this would be ambiguous.
-            self.snd.timed = NEVER;
-        }
+        // Karn: the ACK of this would be ambiguous, and that of anything above waits for it.
+        self.snd.timed = NEVER;
         if start == self.snd.una || !self.timers.retransmitting() {
             self.timers.start_retransmit(now + self.rtt.rto());
         }
@@ -213,7 +216,7 @@ impl Tcb {
         if self.snd.una == self.snd.nxt {
             self.statistics.progress_at = now;
         }
-        if self.snd.timed == NEVER && draft.len > 0 {
+        if self.snd.timed == NEVER && draft.len > 0 && self.recovery.is_none() {
             self.snd.timed = end - 1;
             self.snd.timed_at = now;
         }
@@ -239,8 +242,10 @@ impl Tcb {
         let window = self.snd.window_end().saturating_sub(from) as usize;
         let in_flight = self.in_flight() as usize;
         let cwnd = self.congestion.cwnd();
-        let congestion = cwnd.saturating_sub(in_flight);
         let mss = usize::from(self.effective_mss());
+        // With nothing in flight no ACK would ever open it: one segment may always leave.
+        let least = if in_flight == 0 { mss } else { 0 };
+        let congestion = cwnd.saturating_sub(in_flight).max(least);
         let usable = window.min(congestion);
         let len = available.min(usable).min(self.max_payload());
         if len >= mss {
@@ -401,23 +406,30 @@ impl Tcb {
         self.path.data_mss().min(cap.unwrap_or(u16::MAX))
     }
 
-    /// Eff.snd.MSS (RFC 9293 §3.7.1): data bytes of one wire segment, options taken off. Never more
-    /// than half of the largest window that the peer ever offered (as Linux), so that a tiny window is
-    /// still used.
-    pub(super) fn effective_mss(&self) -> u16 {
+    /// Eff.snd.MSS (RFC 9293 §3.7.1): data bytes of one wire segment, options taken off.
+    pub(super) const fn effective_mss(&self) -> u16 {
+        self.snd.mss
+    }
+
+    /// Computes it anew, after anything that it depends on has changed, and tells congestion control.
+    pub(super) fn apply_mss(&mut self) {
         let options = if self.timestamps.on {
             TIMESTAMPS_BYTES
         } else {
             0
         };
         let mss = self.snd.peer_mss.min(self.announced_mss());
-        let mss = mss.saturating_sub(options).max(8);
-        let half = if self.snd.max_wnd > u32::from(self.path.default_mss()) {
-            self.snd.max_wnd / 2
-        } else {
-            self.snd.max_wnd
+        let mss = mss.saturating_sub(options).max(MIN_MSS);
+        self.congestion.set_mss(usize::from(mss));
+        self.snd.mss = match self.snd.max_wnd {
+            0 => mss,
+            // Never more than half of the largest window that the peer ever offered (as Linux), so that a
+            // tiny one is still used.
+            largest if largest > u32::from(self.path.default_mss()) => {
+                mss.min((largest / 2).min(u32::from(u16::MAX)) as u16)
+            }
+            largest => mss.min(largest as u16).max(MIN_MSS),
         };
-        mss.min(half.clamp(8, u32::from(u16::MAX)) as u16)
     }
 
     /// Most payload of one segment, cut by the device or not.
@@ -434,12 +446,6 @@ impl Tcb {
     /// True when the device cuts large segments.
     const fn cuts(&self) -> bool {
         self.path.max_segmented > self.path.mtu
-    }
-
-    /// Tells congestion control what a segment is now.
-    pub(super) fn apply_mss(&mut self) {
-        let mss = usize::from(self.effective_mss());
-        self.congestion.set_mss(mss);
     }
 
     /// RFC 5681 §4.1: an idle connection has lost its ACK clock.

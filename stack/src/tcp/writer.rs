@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::emit;
 use super::shared::Tcp;
+use super::state::State;
 use super::tcb::Tcb;
 use super::{Connection, Flags, FourTuple, Outcome, TxSegment};
 use crate::counters::Counter;
@@ -59,7 +60,11 @@ impl TcpWriter {
         let more = self.segments(now, &connection.id, &mut tcb, &mut outcome.datagrams);
         tcb.take_wakers(&mut outcome.wakers);
         let (deadline, closed, hints) = (tcb.next_deadline(), tcb.is_closed(), tcb.take_hints());
+        let time_wait = tcb.state() == State::TimeWait;
         drop(tcb);
+        if time_wait {
+            self.tcp.enter_time_wait(&connection);
+        }
         if hints.black_hole {
             self.leave_black_hole(now, &connection);
         }

@@ -101,7 +101,7 @@ impl Header {
             flags_offset |= MORE_FRAGMENTS;
         }
         let raw = Raw {
-            version_ihl: 0x40 | self.header_len / 4,
+            version_ihl: 0x40 | (self.header_len / 4),
             tos: self.tos,
             total_len: self.total_len.into(),
             identification: self.identification.into(),

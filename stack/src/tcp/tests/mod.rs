@@ -3,5 +3,6 @@
 mod pair;
 
 mod gate;
+mod record;
 mod size;
 mod transfer;

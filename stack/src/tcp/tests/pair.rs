@@ -37,6 +37,29 @@ impl Sent {
     }
 }
 
+impl std::fmt::Display for Sent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let TxSegment {
+            seq,
+            ack,
+            flags,
+            window,
+            ..
+        } = &self.segment;
+        let (at, by, len) = (self.at, self.by, self.len());
+        let sack = &self.segment.options.sack;
+        let again = if self.segment.retransmission {
+            " again"
+        } else {
+            ""
+        };
+        write!(
+            f,
+            "{at:?} {by} {flags:?} {seq}+{len} ack {ack} win {window} {sack:?}{again}"
+        )
+    }
+}
+
 /// What the wire does to a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -69,6 +92,8 @@ pub(super) struct Pair {
     pub sent: Vec<Sent>,
     pub arrivals: Vec<(usize, Arrival)>,
     pub filter: Filter,
+    /// Prints what is sent; on when the variable TRACE is set.
+    trace: bool,
     /// Gated sides are permitted everything at once.
     pub always_consult: bool,
 }
@@ -123,6 +148,7 @@ impl Pair {
             sent: Vec::new(),
             arrivals: Vec::new(),
             filter: Box::new(|_| Fate::Deliver),
+            trace: std::env::var_os("TRACE").is_some(),
             always_consult: false,
         }
     }
@@ -252,6 +278,13 @@ impl Pair {
         {
             let (_, segment) = end.arriving.pop_front().expect("is there");
             match &mut end.tcb {
+                Some(tcb) if tcb.is_closed() => {
+                    if let Some(reset) = answer_of_nobody(&segment) {
+                        let at = now + self.delay;
+                        enqueue(&mut self.ends[1 - side].arriving, at, reset);
+                        return;
+                    }
+                }
                 Some(tcb) => self.arrivals.push((side, tcb.on_segment(now, segment))),
                 None if segment.flags == Flags::SYN => {
                     end.tcb = Some(Tcb::accept(end.parameters.clone(), now, end.iss, &segment));
@@ -302,6 +335,9 @@ impl Pair {
                     segment,
                 };
                 let fate = (self.filter)(&sent);
+                if self.trace {
+                    println!("{sent} {fate:?}");
+                }
                 let at = now + self.delay;
                 let queue = &mut self.ends[1 - by].arriving;
                 for piece in on_the_wire(&sent.segment) {
@@ -319,6 +355,16 @@ impl Pair {
             }
         }
     }
+}
+
+/// RST to a segment for a connection that is closed (RFC 9293 §3.10.7.1).
+fn answer_of_nobody(segment: &Segment) -> Option<Segment> {
+    let ack = segment.flags.contains(Flags::ACK) && !segment.flags.contains(Flags::RST);
+    ack.then(|| Segment {
+        seq: segment.ack,
+        flags: Flags::RST,
+        ..Segment::default()
+    })
 }
 
 fn enqueue(queue: &mut VecDeque<(Instant, Segment)>, at: Instant, segment: Segment) {
