@@ -9,8 +9,12 @@ use std::process::Command;
 
 use common::peer::{HOST, PEER, Peer, pattern};
 use common::{in_namespace, ip};
+use outlive_driver::pcap::file::{Direction, FileReader};
+use outlive_driver::pcap::record;
 use outlive_driver::{Interface, OpenError, tap, tun};
-use pnet::packet::tcp::TcpFlags;
+use pnet::packet::Packet;
+use pnet::packet::ipv4::Ipv4Packet;
+use pnet::packet::tcp::{self, TcpFlags, TcpPacket};
 
 fn host() -> Option<(IpAddr, u8)> {
     Some((HOST.into(), 24))
@@ -93,6 +97,42 @@ fn super_frames_pass_both_ways_over_a_tap() {
         assert_eq!(peer.interface.counters.totals().tx_refused, 0);
         assert_eq!(peer.interface.counters.totals().rx_malformed, 0);
     });
+}
+
+#[test]
+fn a_capture_of_unfinished_frames_shows_right_checksums() {
+    in_namespace(
+        "a_capture_of_unfinished_frames_shows_right_checksums",
+        || {
+            let folder = tempfile::tempdir().unwrap();
+            let options = record::Options::new(folder.path().join("tap.pcapng"));
+            let mut peer = open_tap(true);
+            peer.interface = record::record(peer.interface, &options).unwrap();
+            exchange(&mut peer);
+            drop(peer);
+            let mut reader = FileReader::open(&options.path).unwrap();
+            let (mut directions, mut largest) = ([0; 2], 0);
+            while let Some(recorded) = reader.next_frame().unwrap() {
+                let Some(ip) =
+                    Ipv4Packet::new(&recorded.data[14..]).filter(|ip| ip.get_version() == 4)
+                else {
+                    continue;
+                };
+                let Some(tcp) = TcpPacket::new(ip.payload()) else {
+                    continue;
+                };
+                let expected = tcp::ipv4_checksum(&tcp, &ip.get_source(), &ip.get_destination());
+                assert_eq!(tcp.get_checksum(), expected);
+                directions[usize::from(recorded.direction == Some(Direction::Out))] += 1;
+                largest = largest.max(recorded.data.len());
+            }
+            assert!(directions[0] > 2 && directions[1] > 2, "{directions:?}");
+            assert!(
+                largest > 60_000,
+                "super-frames are recorded as they are, not of {largest} bytes"
+            );
+        },
+    );
 }
 
 #[test]

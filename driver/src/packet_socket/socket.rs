@@ -7,6 +7,9 @@ use super::filter::Instruction;
 use crate::error::OpenError;
 use crate::netdev::check;
 
+/// A receive buffer that holds a hundred merged frames: what a reader may fall behind by.
+const ENOUGH_BYTES: usize = 8 << 20;
+
 pub(super) struct PacketSocket {
     fd: OwnedFd,
     pub(super) name: String,
@@ -132,8 +135,8 @@ impl PacketSocket {
         self.fd.as_fd()
     }
 
-    /// Asks for buffers of `bytes` in both directions; false if the kernel gives less for receiving. Root
-    /// may exceed the system's limit, others get what it allows.
+    /// Asks for buffers of `bytes` in both directions; false if what the kernel gives for receiving is not
+    /// enough. Root may exceed the system's limit, others get what it allows.
     pub(super) fn set_buffers(&self, bytes: usize) -> bool {
         // The kernel doubles what it is told.
         let half = libc::c_int::try_from(bytes / 2).unwrap_or(libc::c_int::MAX / 2);
@@ -151,7 +154,7 @@ impl PacketSocket {
             ?enlarged,
             "buffers"
         );
-        told.is_ok() && given / 2 >= half
+        told.is_ok() && usize::try_from(given).is_ok_and(|given| given >= bytes.min(ENOUGH_BYTES))
     }
 
     /// The error that waits on the socket, if one does: the ring does not tell.
