@@ -5,6 +5,7 @@ mod accepting;
 mod addresses;
 mod connecting;
 mod errors;
+mod goodput;
 mod timers;
 
 use std::net::{IpAddr, SocketAddr};
