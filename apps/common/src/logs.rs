@@ -1,5 +1,7 @@
 //! Logs on standard error: `-v` for more, `RUST_LOG` for exactly what is asked.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging: warnings by default, one level more for each `-v`. `RUST_LOG` overrides.
@@ -11,9 +13,11 @@ pub fn start_logs(verbosity: u8) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    // Fails only if a subscriber is set already, as in tests: then that one is wanted.
-    let _ = tracing_subscriber::fmt()
+    let colours = std::io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .try_init();
+        .with_ansi(colours)
+        .with_writer(std::io::stderr);
+    // Fails only if a subscriber is set already, as in tests: then that one is wanted.
+    let _ = logs.try_init();
 }

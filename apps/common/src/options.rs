@@ -74,7 +74,7 @@ pub struct NetworkOptions {
     #[arg(long, value_name = "ADDRESS")]
     pub gateway: Option<IpAddr>,
 
-    /// Our station address [default: derived from the IP address, locally administered]
+    /// Our station address; never the kernel's [default: made up from the interface's, locally administered]
     #[arg(long, value_name = "MAC")]
     pub mac: Option<Mac>,
 

@@ -1,2 +1,67 @@
-//! The `outlive` command.
-fn main() {}
+//! The `outlive` command: the servers of the Outlive stack, one subcommand each.
+
+mod video;
+
+use std::process::ExitCode;
+
+use clap::{ArgAction, Parser, Subcommand};
+
+/// Servers on Outlive, a TCP/IP stack in userspace.
+#[derive(Debug, Parser)]
+#[command(name = "outlive", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Say more: -v what happens, -vv every packet that is dropped and why; RUST_LOG=... for exactly
+    /// what you want
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    verbose: u8,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  outlive video ~/films                 serve a folder on tap0, then open http://10.0.0.2/
+  outlive video --help                  all options of the video server, with examples
+  outlive perf serve                    answer measurements
+A TAP device needs root, or a namespace of your own: unshare -Urn outlive video ~/films";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a folder of films over HTTP
+    Video(video::VideoOptions),
+    /// Measure this stack beside the kernel's
+    #[command(subcommand)]
+    Perf(outlive_perf::Command),
+    /// Join two TAP devices by a link that loses, delays and spoils frames
+    Relay(outlive_relay::RelayOptions),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    outlive_app::start_logs(cli.verbose);
+    let result = match cli.command {
+        Command::Video(options) => video::run(&options),
+        Command::Perf(command) => outlive_perf::run(command),
+        Command::Relay(options) => outlive_relay::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("outlive: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -27,7 +27,7 @@ mod sending;
 #[derive(Debug)]
 enum Broken {
     /// The transport failed.
-    Transport(io::Error),
+    Transport(#[expect(dead_code, reason = "for the log")] io::Error),
     /// The client closed in the middle of a request.
     Incomplete,
     /// The client took no byte for too long.
@@ -130,7 +130,7 @@ impl<T: Transport> Connection<T> {
         // Runs from the first byte, so that a client that drips bytes does not prolong it.
         let mut head_timer: Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>> = None;
         loop {
-            match self.decoder.next() {
+            match self.decoder.next_event() {
                 Ok(Some(Event::Head(request))) => return Ok(Next::Request(request)),
                 Ok(Some(Event::Data(_) | Event::End)) => continue,
                 Ok(None) => {}
@@ -209,9 +209,9 @@ impl<T: Transport> Connection<T> {
     /// Reads what the client still sends of a body that nobody wants; false if it is too much.
     async fn skip_body(&mut self) -> Result<bool, Broken> {
         let mut left = self.limits.drain_bytes;
-        loop {
+        while !self.decoder.is_between_requests() {
             match self.next_body_event().await? {
-                Ok(Event::End | Event::Head(_)) => return Ok(true),
+                Ok(Event::End | Event::Head(_)) => {}
                 Ok(Event::Data(data)) => match left.checked_sub(data.len() as u64) {
                     Some(rest) => left = rest,
                     None => return Ok(false),
@@ -219,12 +219,13 @@ impl<T: Transport> Connection<T> {
                 Err(_) => return Ok(false),
             }
         }
+        Ok(true)
     }
 
     /// The next event within a request's body; the inner error is the refusal to answer with.
     async fn next_body_event(&mut self) -> Result<Result<Event, Refusal>, Broken> {
         loop {
-            match self.decoder.next() {
+            match self.decoder.next_event() {
                 Ok(Some(event)) => return Ok(Ok(event)),
                 Ok(None) => {}
                 Err(refusal) => return Ok(Err(refusal)),
@@ -246,7 +247,9 @@ impl<T: Transport> Connection<T> {
     /// Closes in order: our FIN first, then what the client still sends is read and thrown away, so
     /// that no reset destroys the response on its way (RFC 9112 §9.6).
     async fn close(&mut self) -> Result<(), Broken> {
-        self.transport.shutdown().await?;
+        if self.transport.shutdown().await.is_err() {
+            return Ok(()); // the client was faster, and has all it wanted
+        }
         let timer = self.transport.sleep(self.limits.linger_timeout);
         let transport = &mut self.transport;
         let read_rest = async move {

@@ -16,5 +16,6 @@ mod response;
 pub mod server;
 mod service;
 pub mod statistics;
+pub mod timers;
 pub mod transport;
 pub mod uploads;

@@ -8,14 +8,14 @@ use crate::media::types::Kind;
 use crate::service::UPLOADS;
 
 /// What the page may load: films of this server and its own style.
-pub const POLICY: &str =
+pub(crate) const POLICY: &str =
     "default-src 'none'; media-src 'self'; img-src data:; style-src 'unsafe-inline'";
 
 const STYLE: &str = include_str!("page.css");
 
 /// Renders the page; `playing` is the path of the film to play, as the links on the page give it.
 #[must_use]
-pub fn render(films: &[Entry], uploads: &[Entry], playing: Option<&[u8]>) -> String {
+pub(crate) fn render(films: &[Entry], uploads: &[Entry], playing: Option<&[u8]>) -> String {
     let all = films.iter().map(|entry| (path(entry, None), entry));
     let all: Vec<_> = all
         .chain(

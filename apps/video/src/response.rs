@@ -11,21 +11,21 @@ use crate::media::Film;
 
 /// A response.
 #[derive(Debug)]
-pub struct Response {
+pub(crate) struct Response {
     /// Status and fields.
-    pub head: Head,
+    pub(crate) head: Head,
     /// The body.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
     /// Where the ranges of the plan lie.
-    pub film: Option<Arc<Film>>,
+    pub(crate) film: Option<Arc<Film>>,
     /// The connection cannot carry another request after it.
-    pub closes: bool,
+    pub(crate) closes: bool,
 }
 
 impl Response {
     /// A response without a body that never has one (304, 204).
     #[must_use]
-    pub fn bodiless(head: Head) -> Self {
+    pub(crate) fn bodiless(head: Head) -> Self {
         Self {
             head,
             plan: Plan::empty(),
@@ -36,7 +36,7 @@ impl Response {
 
     /// A response with a generated body.
     #[must_use]
-    pub fn generated(head: Head, content_type: &str, body: impl Into<Bytes>) -> Self {
+    pub(crate) fn generated(head: Head, content_type: &str, body: impl Into<Bytes>) -> Self {
         let plan = Plan::generated(body.into());
         let head = head
             .field(&header::CONTENT_TYPE, content_type)
@@ -52,25 +52,25 @@ impl Response {
 
     /// A line of text.
     #[must_use]
-    pub fn text(head: Head, line: &str) -> Self {
+    pub(crate) fn text(head: Head, line: &str) -> Self {
         Self::generated(head, "text/plain; charset=utf-8", format!("{line}\n"))
     }
 
     /// An error, with one line for the person who reads it.
     #[must_use]
-    pub fn refusal(refusal: Refusal, date: SystemTime) -> Self {
+    pub(crate) fn refusal(refusal: Refusal, date: SystemTime) -> Self {
         Self::refusal_with(refusal, Head::new(refusal.status, date))
     }
 
     /// An error whose head says more.
     #[must_use]
-    pub fn refusal_with(refusal: Refusal, head: Head) -> Self {
+    pub(crate) fn refusal_with(refusal: Refusal, head: Head) -> Self {
         Self::text(head, &format!("{}: {}", refusal.status, refusal.reason))
     }
 
     /// The same, but the connection ends with it.
     #[must_use]
-    pub fn closing(self) -> Self {
+    pub(crate) fn closing(self) -> Self {
         Self {
             closes: true,
             ..self
@@ -79,7 +79,7 @@ impl Response {
 
     /// Its status.
     #[must_use]
-    pub fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.head.status()
     }
 }

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thiserror::Error;
 use tokio::sync::watch;
@@ -89,7 +88,7 @@ pub struct Server {
     /// What was done.
     pub statistics: Statistics,
     most_connections: usize,
-    connections: AtomicUsize,
+    connections: watch::Sender<usize>,
     phase: watch::Sender<Phase>,
 }
 
@@ -118,7 +117,7 @@ impl Server {
             dates: config.dates,
             statistics: Statistics::default(),
             most_connections: config.connections,
-            connections: AtomicUsize::new(0),
+            connections: watch::Sender::new(0),
             phase: watch::Sender::new(Phase::Serving),
         }))
     }
@@ -152,17 +151,30 @@ impl Server {
     /// A place for one more connection, given back when it is dropped.
     #[must_use]
     pub fn admit(self: &Arc<Self>) -> Option<Place> {
-        let place = Place {
+        let most = self.most_connections;
+        let admitted = self.connections.send_if_modified(|open| {
+            let free = *open < most;
+            *open += usize::from(free);
+            free
+        });
+        admitted.then(|| Place {
             server: Arc::clone(self),
-        };
-        let before = self.connections.fetch_add(1, Ordering::Relaxed);
-        (before < self.most_connections).then_some(place)
+        })
     }
 
     /// Connections that are open.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
+        *self.connections.borrow()
+    }
+
+    /// Waits until no connection is open.
+    pub async fn drained(&self) {
+        let _ = self
+            .connections
+            .subscribe()
+            .wait_for(|open| *open == 0)
+            .await;
     }
 }
 
@@ -173,6 +185,6 @@ pub struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.server.connections.fetch_sub(1, Ordering::Relaxed);
+        self.server.connections.send_modify(|open| *open -= 1);
     }
 }

@@ -19,12 +19,12 @@ use crate::response::Response;
 use crate::server::Server;
 
 /// The folder name that uploads are found under.
-pub const UPLOADS: &str = "uploads";
+pub(crate) const UPLOADS: &str = "uploads";
 /// The folder name under which uploads are counted, hashed and forgotten.
-pub const SINK: &str = "sink";
+pub(crate) const SINK: &str = "sink";
 
 /// Answers everything but uploads.
-pub async fn respond(server: &Server, request: &Request) -> Response {
+pub(crate) async fn respond(server: &Server, request: &Request) -> Response {
     let date = server.dates.date();
     match request.method {
         Method::GET | Method::HEAD => match read(server, request, date).await {
@@ -116,7 +116,7 @@ fn refusal_for(missing: Missing) -> Refusal {
 }
 
 /// What is known of the present version of an upload's name, for its preconditions.
-pub async fn current_upload(server: &Server, name: &OsString) -> Option<Validators> {
+pub(crate) async fn current_upload(server: &Server, name: &OsString) -> Option<Validators> {
     let film = server
         .uploads
         .as_ref()?

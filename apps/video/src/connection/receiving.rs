@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::pin::Pin;
 
 use bytes::Bytes;
 use http::{StatusCode, header};
@@ -146,10 +147,12 @@ impl<T: Transport> Connection<T> {
     }
 }
 
+type Writing = Pin<Box<dyn Future<Output = Option<io::Result<Intake>>> + Send>>;
+
 /// Writes one batch while the next is read.
 struct Writer {
     idle: Option<Intake>,
-    busy: Option<std::pin::Pin<Box<dyn Future<Output = Option<io::Result<Intake>>> + Send>>>,
+    busy: Option<Writing>,
 }
 
 impl Writer {

@@ -80,14 +80,22 @@ impl<T: Transport> Connection<T> {
             match piece {
                 Part::Generated(bytes) => small.extend_from_slice(&bytes),
                 Part::File(range) if is_last => {
-                    small.extend_from_slice(&self.copy(film, range).await?)
+                    small.extend_from_slice(&self.copy(film, range).await?);
                 }
                 Part::File(range) => {
                     if !small.is_empty() {
                         self.send(std::mem::take(&mut small).into()).await?;
                     }
                     self.make_resident(film, range.clone()).await?;
-                    self.send(film.slice(range, &held)).await?;
+                    let sent = self.send(film.slice(range, &held)).await;
+                    // The kernel answers EFAULT when it is to read a page that is gone.
+                    sent.map_err(|broken| {
+                        if film.is_unchanged() {
+                            broken
+                        } else {
+                            Broken::FileChanged
+                        }
+                    })?;
                     sliced = true;
                 }
             }

@@ -47,7 +47,7 @@ impl Decoder {
         }
     }
 
-    /// Takes received bytes. Call [`Decoder::next`] until it wants more before the next push, so that
+    /// Takes received bytes. Call [`Decoder::next_event`] until it wants more before the next push, so that
     /// what is held stays bounded.
     pub fn push(&mut self, bytes: Bytes) {
         if self.input.is_empty() {
@@ -63,14 +63,20 @@ impl Decoder {
     /// True between two requests with no byte of the next one here: the connection is idle.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::Head) && self.input.is_empty()
+        self.is_between_requests() && self.input.is_empty()
+    }
+
+    /// True when the last request is complete, and the next one's head has not been handed out.
+    #[must_use]
+    pub fn is_between_requests(&self) -> bool {
+        matches!(self.state, State::Head)
     }
 
     /// The next event, or nothing until more bytes are pushed.
     ///
     /// # Errors
     /// The refusal to answer with. It is final: every later call returns it again.
-    pub fn next(&mut self) -> Result<Option<Event>, Refusal> {
+    pub fn next_event(&mut self) -> Result<Option<Event>, Refusal> {
         let event = match &mut self.state {
             State::Head => self.next_head(),
             State::Body(None) => Ok(Some(Event::End)),

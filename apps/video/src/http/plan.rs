@@ -178,7 +178,7 @@ mod tests {
             match part {
                 Part::Generated(generated) => bytes.extend_from_slice(&generated),
                 Part::File(range) => {
-                    bytes.extend_from_slice(&file[range.start as usize..range.end as usize])
+                    bytes.extend_from_slice(&file[range.start as usize..range.end as usize]);
                 }
             }
         }

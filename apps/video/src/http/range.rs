@@ -93,6 +93,10 @@ fn overlaps(parts: &[Range<u64>]) -> usize {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::single_range_in_vec_init,
+    reason = "a list of one range is what is meant"
+)]
 mod tests {
     use http::HeaderValue;
     use proptest::prelude::*;

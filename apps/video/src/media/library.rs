@@ -29,14 +29,14 @@ const RESOLVE_CACHED: u64 = 0x20;
 #[derive(Debug, Error)]
 pub enum FolderError {
     /// It does not exist.
-    #[error("{0}: no such folder; give the path of an existing one")]
+    #[error("{0}: No such file or directory; give the path of an existing folder")]
     NotFound(PathBuf),
     /// It is something else.
     #[error("{0}: not a folder; give the folder that the files lie in")]
     NotAFolder(PathBuf),
     /// No permission.
     #[error(
-        "{0}: permission denied; make it readable for this user (chmod u+rx) or run as its owner"
+        "{0}: Permission denied; make it readable for this user (chmod u+rx) or run as its owner"
     )]
     Denied(PathBuf),
     /// Anything else.
@@ -335,7 +335,7 @@ mod tests {
                 .expect_err("no library")
                 .to_string()
         };
-        assert!(refusal("nowhere").contains("no such folder"));
+        assert!(refusal("nowhere").contains("No such file or directory"));
         assert!(refusal("media/a.mp4").contains("not a folder"));
     }
 }

@@ -81,5 +81,5 @@ fn file_size(root: &Path, item: &DirEntry, file_type: FileType) -> Option<u64> {
         return None;
     }
     let metadata = std::fs::metadata(item.path()).ok()?;
-    metadata.is_file().then(|| metadata.len())
+    metadata.is_file().then_some(metadata.len())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub mod kernel;
+pub mod outlive;
 
 /// A TCP connection. Futures may be dropped before they are ready (a time-out): nothing is lost of what
 /// was not yet read; after a dropped send the connection can only be aborted.

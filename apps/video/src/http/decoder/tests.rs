@@ -17,7 +17,7 @@ fn decode(pieces: impl IntoIterator<Item = Bytes>) -> Understood {
     for piece in pieces {
         decoder.push(piece);
         loop {
-            match decoder.next() {
+            match decoder.next_event() {
                 Ok(Some(Event::Head(request))) => {
                     let line = format!(
                         "{} {:?} {:?}",
@@ -49,7 +49,7 @@ fn decode(pieces: impl IntoIterator<Item = Bytes>) -> Understood {
 fn head(text: &str) -> Result<Request, Refusal> {
     let mut decoder = Decoder::new(Limits::default());
     decoder.push(Bytes::copy_from_slice(text.as_bytes()));
-    match decoder.next()? {
+    match decoder.next_event()? {
         Some(Event::Head(request)) => Ok(*request),
         other => panic!("no head but {other:?}"),
     }
@@ -180,9 +180,9 @@ fn limits_are_enforced_before_the_head_is_complete() {
 fn a_refusal_is_final() {
     let mut decoder = Decoder::new(Limits::default());
     decoder.push(Bytes::from_static(b"NONSENSE\r\n\r\n"));
-    let refusal = decoder.next().expect_err("no request");
+    let refusal = decoder.next_event().expect_err("no request");
     decoder.push(Bytes::from_static(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
-    assert_eq!(decoder.next().expect_err("still refused"), refusal);
+    assert_eq!(decoder.next_event().expect_err("still refused"), refusal);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn empty_lines_leave_the_connection_idle() {
     let mut decoder = Decoder::new(Limits::default());
     for _ in 0..10_000 {
         decoder.push(Bytes::from_static(b"\r\n"));
-        assert!(decoder.next().expect("nothing wrong").is_none());
+        assert!(decoder.next_event().expect("nothing wrong").is_none());
         assert!(decoder.is_idle());
     }
 }

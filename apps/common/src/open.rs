@@ -1,0 +1,149 @@
+//! From options to a running stack.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use outlive::engine::{self, Stack};
+use outlive::{ip, tcp};
+use outlive_driver::{Interface, OpenError, packet_socket, pcap, tap, tun};
+
+use crate::conflict;
+use crate::host;
+use crate::options::{Congestion, Device, NetworkOptions, Topology};
+use crate::parse::Cidr;
+
+/// Opens the device and starts a stack on it, ready for sockets.
+///
+/// # Errors
+/// One line that says what to do: the device cannot be opened, or the address is in use.
+pub fn open(options: &NetworkOptions) -> anyhow::Result<Stack> {
+    let address = options.address();
+    let name = options.interface_name()?;
+    host::check_not_ours(address.address)?;
+    let host_address = match options.device {
+        Device::Packet => None,
+        Device::Tap | Device::Tun => match options.host_address {
+            Some(given) if given.address == address.address => anyhow::bail!(
+                "{given} cannot be both our address and the kernel's; choose another --host-address"
+            ),
+            Some(given) => Some(given),
+            None => host::default_address(name, address)?,
+        },
+    };
+    let mut interface = open_device(options, name, host_address).map_err(advise)?;
+    if let Some(mtu) = options.mtu {
+        lower_mtu(&mut interface, usize::from(mtu))?;
+    }
+    conflict::check(&mut interface, address.address)?;
+    if let Some(path) = &options.capture {
+        let what = || format!("cannot record to {}", path.display());
+        interface = pcap::record::record(interface, &pcap::record::Options::new(path))
+            .with_context(what)?;
+    }
+    let gateway = options.gateway.or(host_address.map(|host| host.address));
+    Ok(Stack::start(
+        interface,
+        configuration(options, address, gateway)?,
+    )?)
+}
+
+fn open_device(
+    options: &NetworkOptions,
+    name: &str,
+    host_address: Option<Cidr>,
+) -> Result<Interface, OpenError> {
+    let offload = !options.no_offload;
+    let queues = usize::from(options.queues);
+    let mac = options.mac.map(|mac| mac.0);
+    let mtu = options.mtu.map(usize::from);
+    let host_address = host_address.map(|host| (host.address, host.prefix_len));
+    match options.device {
+        Device::Tap => tap::Options {
+            mtu,
+            offload,
+            queues,
+            mac,
+            host_address,
+            ..tap::Options::new(name)
+        }
+        .open(),
+        Device::Tun => tun::Options {
+            mtu,
+            offload,
+            queues,
+            host_address,
+            ..tun::Options::new(name)
+        }
+        .open(),
+        Device::Packet => packet_socket::Options {
+            offload,
+            queues,
+            mac,
+            ..packet_socket::Options::new(name)
+        }
+        .open(),
+    }
+}
+
+/// Errors of the driver say what to do; where to look is added.
+fn advise(error: OpenError) -> anyhow::Error {
+    match error {
+        OpenError::NoSuchInterface { .. } => anyhow::anyhow!("{error} (`ip link` shows them)"),
+        error => error.into(),
+    }
+}
+
+/// Others on an existing interface keep its MTU; this stack may use less of it.
+fn lower_mtu(interface: &mut Interface, mtu: usize) -> anyhow::Result<()> {
+    let capabilities = &mut interface.capabilities;
+    if mtu > capabilities.mtu {
+        anyhow::bail!(
+            "--mtu {mtu} is more than interface {} carries ({}); choose less, or: ip link set {} mtu {mtu}",
+            interface.name,
+            capabilities.mtu,
+            interface.name
+        );
+    }
+    if capabilities.max_segmented_bytes == capabilities.mtu {
+        capabilities.max_segmented_bytes = mtu;
+    }
+    capabilities.mtu = mtu;
+    Ok(())
+}
+
+fn configuration(
+    options: &NetworkOptions,
+    address: Cidr,
+    gateway: Option<IpAddr>,
+) -> anyhow::Result<engine::Config> {
+    if let Some(gateway) = gateway
+        && !address.contains(gateway)
+    {
+        anyhow::bail!(
+            "gateway {gateway} is not in the network of {address}; give one that is with --gateway"
+        );
+    }
+    let mut config = engine::Config {
+        ip: ip::Config {
+            addresses: vec![ip::Cidr::new(address.address, address.prefix_len)?],
+            routes: gateway.map(ip::Route::default_via).into_iter().collect(),
+            ..ip::Config::default()
+        },
+        ..engine::Config::default()
+    };
+    config.tcp.socket.algorithm = match options.congestion {
+        Congestion::Cubic => tcp::Algorithm::Cubic,
+        Congestion::NewReno => tcp::Algorithm::NewReno,
+    };
+    if let Some(topology) = options.topology {
+        config.topology = match topology {
+            Topology::RunToCompletion => engine::Topology::RunToCompletion,
+            Topology::Pipeline => engine::Topology::Pipeline,
+        };
+    }
+    if let Some(poll_us) = options.poll_us {
+        config.poll_for = Duration::from_micros(poll_us.into());
+    }
+    Ok(config)
+}

@@ -1,0 +1,165 @@
+//! `outlive video`: options, start, and an orderly end.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use outlive_app::{NetworkOptions, StackKind, StopSignals, print_summary};
+use outlive_video::server::{Config, Phase, Server};
+use outlive_video::transport::{kernel, outlive as outlive_transport};
+use tokio::runtime::{Builder, Runtime};
+
+/// How long responses may go on after Ctrl-C, and how long connections may take to close after that.
+const GRACE: Duration = Duration::from_secs(2);
+const CLOSING: Duration = Duration::from_secs(3);
+
+/// Options of `outlive video`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct VideoOptions {
+    /// The folder of films; folders in it are served too, hidden files are not
+    #[arg(value_name = "MEDIA_DIR")]
+    media: PathBuf,
+
+    /// Port to listen on
+    #[arg(long, short, value_name = "PORT", default_value_t = 80)]
+    port: u16,
+
+    /// Take uploads into this folder (PUT /uploads/NAME); without it they can only be thrown away
+    /// (PUT /sink/NAME), which answers with their SHA-256
+    #[arg(long, value_name = "DIR")]
+    uploads: Option<PathBuf>,
+
+    #[command(flatten)]
+    network: NetworkOptions,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  On a TAP interface that is made for it; the kernel's side becomes 10.0.0.1:
+    sudo outlive video ~/films
+    mpv http://10.0.0.2/film.mp4        or open http://10.0.0.2/ in a browser
+  The same without root, in a namespace of your own:
+    unshare -Urn bash
+    outlive video ~/films &
+    curl -r 0-999 http://10.0.0.2/film.mp4 | sha256sum
+  To the whole network, beside the kernel on an existing interface:
+    sudo outlive video ~/films --device packet --interface eth0 --address 192.168.1.80/24 --gateway 192.168.1.1
+  On the kernel's own sockets, to compare:
+    outlive video ~/films --stack kernel --port 8080
+  With a recording of every frame, for Wireshark:
+    sudo outlive video ~/films --capture film.pcapng
+Ctrl-C closes connections properly and prints what was counted; a second Ctrl-C ends at once.";
+
+/// Serves until interrupted.
+pub(crate) fn run(options: &VideoOptions) -> anyhow::Result<()> {
+    let stop = StopSignals::new().context("cannot wait for signals")?;
+    let config = Config {
+        uploads: options.uploads.clone(),
+        ..Config::new(options.media.clone())
+    };
+    let server = Server::start(config)?;
+    match options.network.stack {
+        StackKind::Kernel => serve_on_kernel(options, &server, stop),
+        StackKind::Outlive => serve_on_outlive(options, &server, stop),
+    }
+}
+
+fn serve_on_kernel(
+    options: &VideoOptions,
+    server: &Arc<Server>,
+    stop: StopSignals,
+) -> anyhow::Result<()> {
+    let runtime = Runtime::new().context("cannot start threads")?;
+    let given = options.network.address.map(|cidr| cidr.address);
+    let address = SocketAddr::new(
+        given.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        options.port,
+    );
+    let listener = runtime
+        .block_on(kernel::bind(address))
+        .with_context(|| advice_for(address))?;
+    announce(options, address, "the kernel's stack")?;
+    let serving = runtime.spawn(kernel::serve(Arc::clone(server), listener));
+    stop.wait();
+    runtime.block_on(drain(server));
+    serving.abort();
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    print_summary("outlive video", server.statistics.non_zero())?;
+    Ok(())
+}
+
+fn serve_on_outlive(
+    options: &VideoOptions,
+    server: &Arc<Server>,
+    stop: StopSignals,
+) -> anyhow::Result<()> {
+    let stack = outlive_app::open(&options.network)?;
+    let address = SocketAddr::new(options.network.address().address, options.port);
+    outlive_transport::start(server, &stack, address)
+        .with_context(|| format!("cannot listen on {address}"))?;
+    announce(options, address, options.network.interface_name()?)?;
+    stop.wait();
+    // The stack's threads go on serving; this one only waits.
+    Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .context("cannot start a timer")?
+        .block_on(drain(server));
+    let proper = stack.shutdown(CLOSING);
+    print_summary(
+        "outlive video",
+        server
+            .statistics
+            .non_zero()
+            .into_iter()
+            .chain(stack.counters().non_zero()),
+    )?;
+    if !proper {
+        tracing::warn!("some connections did not close in time and were reset");
+    }
+    Ok(())
+}
+
+/// What is likely to be wrong when an address cannot be listened on.
+fn advice_for(address: SocketAddr) -> String {
+    let port = address.port();
+    let low = if port < 1024 {
+        "; ports below 1024 need root, or choose one with --port 8080"
+    } else {
+        ""
+    };
+    format!(
+        "cannot listen on {address}: in use, or not an address of this host? choose another with --port{low}"
+    )
+}
+
+/// The line that says that clients may come.
+fn announce(options: &VideoOptions, address: SocketAddr, on: &str) -> anyhow::Result<()> {
+    let host = match address.port() {
+        80 if address.is_ipv4() => address.ip().to_string(),
+        _ => address.to_string(),
+    };
+    let mut stdout = std::io::stdout();
+    writeln!(
+        stdout,
+        "serving {} at http://{host}/ on {on}",
+        options.media.display()
+    )?;
+    stdout.flush()?;
+    Ok(())
+}
+
+/// Lets responses go on for a while, then cuts them short, and waits until all connections are closed.
+async fn drain(server: &Server) {
+    server.stop(Phase::Draining);
+    if tokio::time::timeout(GRACE, server.drained()).await.is_ok() {
+        return;
+    }
+    server.stop(Phase::Cutting);
+    let _ = tokio::time::timeout(CLOSING, server.drained()).await;
+}

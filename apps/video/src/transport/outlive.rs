@@ -1,0 +1,103 @@
+//! Sockets of the Outlive stack: a task per connection, on the thread of the stack that this
+//! connection's frames leave from, so that a request crosses no thread.
+
+use std::future::Future;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use outlive::engine::Stack;
+use outlive::socket::asynchronous::{TcpListener, TcpStream};
+
+use super::Transport;
+use crate::connection;
+use crate::server::Server;
+use crate::timers::Timers;
+
+/// Most bytes that are taken at once.
+const READ_BYTES: usize = 256 << 10;
+
+/// A socket of the Outlive stack.
+#[derive(Debug)]
+pub struct OutliveTransport {
+    /// None once aborted.
+    stream: Option<TcpStream>,
+    timers: Arc<Timers>,
+}
+
+impl OutliveTransport {
+    /// Serves a connection. Responses leave at once, as in [`super::kernel`].
+    #[must_use]
+    pub fn new(stream: TcpStream, timers: Arc<Timers>) -> Self {
+        stream.set_nodelay(true);
+        Self {
+            stream: Some(stream),
+            timers,
+        }
+    }
+
+    fn stream(&self) -> io::Result<&TcpStream> {
+        self.stream
+            .as_ref()
+            .ok_or_else(|| io::ErrorKind::ConnectionAborted.into())
+    }
+}
+
+impl Transport for OutliveTransport {
+    async fn read(&mut self) -> io::Result<Bytes> {
+        self.stream()?.recv_bytes(READ_BYTES).await
+    }
+
+    async fn send(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.stream()?.send(bytes).await
+    }
+
+    async fn shutdown(&mut self) -> io::Result<()> {
+        self.stream()?.shutdown(Shutdown::Write)
+    }
+
+    fn abort(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            stream.set_reset_on_drop(true);
+        }
+    }
+
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
+        self.timers.sleep(duration)
+    }
+}
+
+/// Listens on `address` and serves connections, on the stack's threads, until the server stops.
+///
+/// # Errors
+/// When the port is in use on this stack, or the operating system gives no thread.
+pub fn start(server: &Arc<Server>, stack: &Stack, address: SocketAddr) -> io::Result<()> {
+    let listener = TcpListener::bind(stack, address)?;
+    let timers = Arc::new(Timers::start()?);
+    stack
+        .spawn(accept(Arc::clone(server), listener, timers))
+        .detach();
+    Ok(())
+}
+
+async fn accept(server: Arc<Server>, listener: TcpListener, timers: Arc<Timers>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = server.stopping() => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections any more");
+                return;
+            }
+        };
+        let transport = OutliveTransport::new(stream.clone(), Arc::clone(&timers));
+        stream
+            .spawn(connection::serve(transport, Arc::clone(&server), peer))
+            .detach();
+    }
+}
