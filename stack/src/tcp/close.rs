@@ -163,11 +163,8 @@ impl Tcb {
     pub fn on_path_change(&mut self, now: Instant, path: &Path) {
         let before = self.effective_mss();
         self.path = super::tcb::PathFacts::new(path);
-        let after = self.effective_mss();
-        if after == before {
-            return;
-        }
         self.apply_mss();
+        let after = self.effective_mss();
         if after < before && self.state.is_synchronized() {
             tracing::debug!(?now, before, after, "smaller segments from here on");
             self.resegment();
