@@ -139,8 +139,16 @@ impl Tcb {
             let (_, echo) = segment.options.timestamps.filter(|_| self.timestamps.on)?;
             let millis = self.timestamps.value(now).wrapping_sub(echo);
             // A longer time is no echo of ours.
-            (echo != 0 && millis < 1 << 24)
-                .then(|| Duration::from_millis(u64::from(millis.max(1))))?
+            let sample = (echo != 0 && millis < 1 << 24)
+                .then(|| Duration::from_millis(u64::from(millis.max(1))))?;
+            if self.statistics.retries == 0 {
+                sample
+            } else {
+                // After time-outs the echo may be of a copy that arrived long ago, its ACK having been
+                // lost (RFC 7323 §5.3 R2 before R3). If the path has really become so slow, the next
+                // samples will say so too.
+                sample.min(2 * self.rtt.base_rto())
+            }
         } else {
             if ack <= self.snd.timed {
                 return None;
