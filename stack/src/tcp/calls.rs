@@ -130,13 +130,18 @@ impl Tcb {
     }
 
     fn is_writable(&self) -> bool {
-        self.state != State::SynSent && self.send_room().map_or(true, |room| room > 0)
+        !self.is_opening() && self.send_room().map_or(true, |room| room > 0)
     }
 
     /// True when a third of the queue is free: so much that waking its writer pays (as Linux).
     fn is_worth_waking_writer(&self) -> bool {
         let limit = self.settings.send_limit(self.congestion.cwnd());
-        self.state != State::SynSent && self.send_room().map_or(true, |room| room >= limit / 3)
+        !self.is_opening() && self.send_room().map_or(true, |room| room >= limit / 3)
+    }
+
+    /// The handshake is not over.
+    fn is_opening(&self) -> bool {
+        matches!(self.state, State::SynSent | State::SynReceived)
     }
 
     /// Ready when [`Tcb::recv`] would return something: bytes, the end, or an error.

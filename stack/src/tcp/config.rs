@@ -23,7 +23,8 @@ pub struct Config {
     pub time_wait: Duration,
     /// How long FIN-WAIT-2 lasts once nobody reads any more, as in Linux.
     pub fin_wait_2: Duration,
-    /// SYN or SYN-ACK retransmissions before giving up.
+    /// SYN retransmissions before giving up: seven take four minutes, at least three are asked for
+    /// (RFC 9293 §3.8.3, MUST-23). Of a SYN-ACK at most five.
     pub syn_retries: u8,
     /// Consecutive time-outs of sent data before giving up (R2 of RFC 1122 §4.2.3.5).
     pub retries: u8,
@@ -57,7 +58,7 @@ impl Default for Config {
             delayed_ack: Duration::from_millis(40),
             time_wait: Duration::from_secs(60),
             fin_wait_2: Duration::from_secs(60),
-            syn_retries: 6,
+            syn_retries: 7,
             retries: 15,
             max_send_buffer_bytes: 4 << 20,
             max_receive_buffer_bytes: 6 << 20,

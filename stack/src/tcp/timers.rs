@@ -14,6 +14,8 @@ use crate::time::Instant;
 const R1: u8 = 3;
 /// Full-sized segments lost this often in a row, while the path once worked, hint at a black hole.
 const BLACK_HOLE_RETRIES: u8 = 4;
+/// Retransmissions of a SYN-ACK: a minute, as Linux.
+const SYN_ACK_RETRIES: u8 = 5;
 /// Time-outs of a connection that nobody holds any more (as Linux, `tcp_orphan_retries`).
 const ORPHAN_RETRIES: u8 = 8;
 
@@ -175,7 +177,12 @@ impl Tcb {
         let config = self.settings.config();
         let retries = self.statistics.retries;
         if !self.state.is_synchronized() {
-            return retries > config.syn_retries || self.overdue(now);
+            let most = if self.passive {
+                config.syn_retries.min(SYN_ACK_RETRIES)
+            } else {
+                config.syn_retries
+            };
+            return retries > most || self.overdue(now);
         }
         if self.released && retries > config.retries.min(ORPHAN_RETRIES) {
             return true;

@@ -2,7 +2,10 @@
 
 mod pair;
 
+mod closing;
 mod gate;
+mod opening;
 mod record;
+mod reset;
 mod size;
 mod transfer;
