@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::PathMtuLimits;
 use crate::keyed::Keyed;
@@ -17,6 +18,9 @@ const PLATEAUS: [usize; 12] = [
 /// Sizes tried when large datagrams vanish and nobody says why: a plain Ethernet, then what every
 /// tunnel carries.
 const BLACK_HOLE_STEPS: [usize; 3] = [1_500, 1_280, 1_006];
+
+/// Time between two of these steps.
+const BLACK_HOLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The largest plateau below `datagram_len`.
 pub(super) fn plateau_below(datagram_len: usize) -> usize {
@@ -33,6 +37,7 @@ pub(super) struct Known {
     pub(super) mtu: usize,
     /// The truth is smaller than we are willing to believe: let routers cut.
     pub(super) let_routers_cut: bool,
+    learned_at: Instant,
     expires: Instant,
 }
 
@@ -78,6 +83,7 @@ impl Cache {
         let known = Known {
             mtu: believed,
             let_routers_cut: mtu < believed,
+            learned_at: now,
             expires: now + self.limits.expiry,
         };
         // A path at the minimum is told again and again; nothing new is learned then.
@@ -96,13 +102,18 @@ impl Cache {
         believed
     }
 
-    /// Large datagrams vanish: tries the next smaller usual size.
+    /// Large datagrams vanish: tries the next smaller usual size. Several connections may notice the same
+    /// hole at once, which is one reason to step down and not several.
     pub(super) fn black_hole(
         &mut self,
         now: Instant,
         destination: IpAddr,
         present: usize,
     ) -> usize {
+        let recent = |known: Known| known.learned_at + BLACK_HOLE_PAUSE > now;
+        if self.get(destination).is_some_and(recent) {
+            return present;
+        }
         let next = BLACK_HOLE_STEPS
             .into_iter()
             .find(|&step| step < present)
@@ -139,8 +150,6 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
     const NOW: Instant = Instant::from_millis(1000);
 
     fn cache() -> Cache {
@@ -196,8 +205,11 @@ mod tests {
         let mut cache = cache();
         let mut mtu = 9000;
         let mut steps = Vec::new();
-        for _ in 0..6 {
-            mtu = cache.black_hole(NOW, peer(1), mtu);
+        for second in 0..6 {
+            let now = NOW + Duration::from_secs(second);
+            mtu = cache.black_hole(now, peer(1), mtu);
+            let at_once = cache.black_hole(now, peer(1), mtu);
+            assert_eq!(at_once, mtu, "one step for all who notice");
             steps.push(mtu);
         }
         assert_eq!(steps, [1500, 1280, 1006, 552, 552, 552]);

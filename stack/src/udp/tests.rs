@@ -278,19 +278,16 @@ fn errors_about_strangers_datagrams_change_nothing() {
     };
     let mut errors = vec![error(port ^ 1), tcp];
     let mut outcome = Outcome::default();
-    a.udp
-        .reader
+    a.udp_reader
         .process(NOW, &mut Vec::new(), &mut errors, &mut outcome);
     assert_eq!(errors.len(), 1, "what is about TCP is left to TCP");
     assert_eq!(a.ip.mtu(B.into()), 1500);
-    a.udp
-        .reader
+    a.udp_reader
         .process(NOW, &mut Vec::new(), &mut vec![error(port)], &mut outcome);
     assert_eq!(a.ip.mtu(B.into()), 600);
     assert_eq!(client.take_error(), None, "datagrams are cut from now on");
     client.set_may_fragment(false);
-    a.udp
-        .reader
+    a.udp_reader
         .process(NOW, &mut Vec::new(), &mut vec![error(port)], &mut outcome);
     assert!(matches!(client.take_error(), Some(Error::Icmp { .. })));
 }
