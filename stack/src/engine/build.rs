@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::config::Config;
 use super::stages::{Core, Readers, TransportReader, TransportWriter, Writers};
 use crate::counters::Counters;
-use crate::ethernet::{EthernetReader, EthernetWriter, Link};
+use crate::ethernet::{Claim, EthernetReader, EthernetWriter, Link};
 use crate::ip::{Ip, IpReader, IpWriter};
 use crate::random::Random;
 use crate::tcp::{Tcp, TcpReader, TcpWriter};
@@ -72,6 +72,12 @@ pub(crate) fn build(
         random.fork(),
         now,
     ));
+    // An address is not used before it is known to be free.
+    for address in &config.ip.addresses {
+        if link.claim(address.address()) == Some(Claim::Probing) {
+            ip.remove_address(address.address());
+        }
+    }
     let udp = Arc::new(Udp::new(
         config.udp.clone(),
         Arc::clone(&ip),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::egress::Egress;
 use super::work::{Harvest, Work};
-use crate::ethernet::{self, EthernetReader, EthernetWriter};
+use crate::ethernet::{self, Claim, EthernetReader, EthernetWriter};
 use crate::ip::{self, IpReader, IpWriter, RxPacket};
 use crate::packet::RxFrame;
 use crate::tcp::{self, Connection, TcpReader, TcpWriter};
@@ -188,6 +188,12 @@ pub(crate) fn poll_neighbours(
     ethernet.poll(now, &mut egress.frames);
     for next_hop in ethernet.take_unreachable() {
         host.report_unreachable(now, next_hop);
+    }
+    for (address, claim) in ethernet.take_claims() {
+        match claim {
+            Claim::Held => host.add_address(address),
+            Claim::Lost | Claim::Probing => host.remove_address(address.address()),
+        };
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Link {
 #[derive(Debug)]
 struct Addresses {
     claims: Vec<(Cidr, Claimed)>,
+    /// What changed, until a writer takes it: addresses won or lost.
+    changes: Vec<(Cidr, Claim)>,
     random: Random,
 }
 
@@ -64,6 +66,7 @@ impl Link {
             )),
             addresses: Mutex::new(Addresses {
                 claims: Vec::new(),
+                changes: Vec::new(),
                 random,
             }),
             config,
@@ -76,8 +79,11 @@ impl Link {
 
     /// Takes an address, beginning with probes or announcements.
     pub fn add_address(&self, now: Instant, address: Cidr) {
+        let mut times = self.config.conflict.clone();
+        // Only ARP can ask.
+        times.probe &= self.medium == Medium::Ethernet && address.address().is_ipv4();
         let mut addresses = self.addresses.lock();
-        let claimed = Claimed::new(self.config.conflict.clone(), now, &mut addresses.random);
+        let claimed = Claimed::new(times, now, &mut addresses.random);
         addresses.claims.push((address, claimed));
     }
 
@@ -127,15 +133,29 @@ impl Link {
             return;
         }
         let mut addresses = self.addresses.lock();
-        let Addresses { claims, random } = &mut *addresses;
+        let Addresses {
+            claims,
+            changes,
+            random,
+        } = &mut *addresses;
         for (cidr, claimed) in claims {
             let IpAddr::V4(address) = cidr.address() else {
                 continue;
             };
-            if let Some(say) = claimed.poll(now, random) {
+            let before = claimed.claim();
+            let say = claimed.poll(now, random);
+            if claimed.claim() != before {
+                changes.push((*cidr, claimed.claim()));
+            }
+            if let Some(say) = say {
                 each(self.say(say, address));
             }
         }
+    }
+
+    /// Addresses won or lost since the last call.
+    pub(super) fn take_changes(&self) -> Vec<(Cidr, Claim)> {
+        std::mem::take(&mut self.addresses.lock().changes)
     }
 
     /// When [`Link::poll_claims`] has something to do.
@@ -144,6 +164,9 @@ impl Link {
             return None;
         }
         let addresses = self.addresses.lock();
+        if !addresses.changes.is_empty() {
+            return Some(Instant::ZERO);
+        }
         let of_v4 = addresses
             .claims
             .iter()
@@ -161,14 +184,21 @@ impl Link {
         packet: &arp::Packet,
     ) -> (bool, Option<TxFrame>) {
         let mut addresses = self.addresses.lock();
-        for (cidr, claimed) in &mut addresses.claims {
+        let Addresses {
+            claims, changes, ..
+        } = &mut *addresses;
+        for (cidr, claimed) in claims {
             let IpAddr::V4(address) = cidr.address() else {
                 continue;
             };
             if is_conflict(packet, address, self.mac, claimed.claim()) {
                 self.counters.count(Counter::ArpConflicts);
                 tracing::warn!(%address, station = %packet.sender_mac, "another station has our address");
+                let before = claimed.claim();
                 let answer = claimed.observe(now).map(|say| self.say(say, address));
+                if claimed.claim() != before {
+                    changes.push((*cidr, claimed.claim()));
+                }
                 return (true, answer);
             }
         }

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use outlive_driver::Medium;
 
 use super::neighbours::{Neighbours, Question, Sent};
-use super::{Link, TxPacket, complete_checksum};
+use super::{Claim, Link, TxPacket, complete_checksum};
 use crate::counters::Counter;
+use crate::ip::Cidr;
 use crate::packet::TxFrame;
 use crate::time::Instant;
 use crate::wire::ethernet::{MacAddr, TYPE_IPV4, TYPE_IPV6};
 
-/// Reports of unreachable next hops that are kept.
-const MAX_UNREACHABLE: usize = 64;
+/// Reports that are kept for somebody who does not ask.
+const MAX_REPORTS: usize = 64;
 
 /// The stage that hands frames to the device.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct EthernetWriter {
     link: Arc<Link>,
     questions: Vec<Question>,
     unreachable: Vec<IpAddr>,
+    claims: Vec<(Cidr, Claim)>,
 }
 
 impl EthernetWriter {
@@ -33,6 +35,7 @@ impl EthernetWriter {
             link,
             questions: Vec::new(),
             unreachable: Vec::new(),
+            claims: Vec::new(),
         }
     }
 
@@ -72,6 +75,7 @@ impl EthernetWriter {
         let link = Arc::clone(&self.link);
         let before = frames.len();
         link.poll_claims(now, |frame| frames.push_back(frame));
+        keep_latest(&mut self.claims, link.take_changes());
         {
             let mut neighbours = link.neighbours.lock();
             let dropped = neighbours.poll(now);
@@ -90,6 +94,12 @@ impl EthernetWriter {
             .into_iter()
             .chain(self.link.next_claim_deadline())
             .min()
+    }
+
+    /// Addresses won by probing or lost to another station since the last call, for
+    /// [`crate::ip::Ip::add_address`] and [`crate::ip::Ip::remove_address`].
+    pub fn take_claims(&mut self) -> Vec<(Cidr, Claim)> {
+        std::mem::take(&mut self.claims)
     }
 
     /// Next hops found unreachable since the last call, for [`crate::ip::Ip::report_unreachable`].
@@ -158,11 +168,10 @@ impl EthernetWriter {
     fn collect(&mut self, neighbours: &mut Neighbours) {
         neighbours.take_questions(&mut self.questions);
         let unreachable = neighbours.take_unreachable();
-        self.unreachable
-            .extend(unreachable.into_iter().map(IpAddr::V4));
-        // Nobody need ask: what nobody asked for is forgotten.
-        let excess = self.unreachable.len().saturating_sub(MAX_UNREACHABLE);
-        self.unreachable.drain(..excess);
+        keep_latest(
+            &mut self.unreachable,
+            unreachable.into_iter().map(IpAddr::V4),
+        );
         let evicted = neighbours.take_evicted();
         self.link.counters.add(Counter::NeighbourEvicted, evicted);
     }
@@ -188,4 +197,10 @@ impl EthernetWriter {
         counters.add(Counter::EthernetTxFrames, (frames.len() - before) as u64);
         counters.add(Counter::EthernetTxBytes, bytes as u64);
     }
+}
+
+fn keep_latest<T>(kept: &mut Vec<T>, new: impl IntoIterator<Item = T>) {
+    kept.extend(new);
+    let excess = kept.len().saturating_sub(MAX_REPORTS);
+    kept.drain(..excess);
 }

@@ -198,7 +198,11 @@ fn without_link_headers_everything_passes_through() {
         mac: None,
         ..Capabilities::plain_ethernet([0; 6], 1500)
     };
-    let mut station = Station::with(&capabilities, |config| config.conflict.announcements = 2);
+    let mut station = Station::with(&capabilities, |config| {
+        config.conflict.announcements = 2;
+        config.conflict.probe = true;
+    });
+    assert_eq!(station.link.claim(OURS.into()), Some(Claim::Held));
     let up = RxFrame {
         data: Bytes::from_static(b"datagram"),
         checksum: RxChecksum::Verified,
@@ -343,10 +347,12 @@ fn an_address_is_not_ours_while_probing_and_lost_if_somebody_answers() {
             assert_ne!(packet.sender, OURS);
         }
     }
-    assert_eq!(
-        station.link.claim([192, 168, 7, 1].into()),
-        Some(Claim::Held)
-    );
+    let other = [192, 168, 7, 1].into();
+    assert_eq!(station.link.claim(other), Some(Claim::Held));
+    let claims = station.writer.take_claims();
+    let changes = claims.iter().map(|(cidr, claim)| (cidr.address(), *claim));
+    let expected = [(OURS.into(), Claim::Lost), (other, Claim::Held)];
+    assert_eq!(changes.collect::<Vec<_>>(), expected);
 }
 
 #[test]
