@@ -60,7 +60,10 @@ impl Queue {
             let worked = self.turn(&mut reader, now, true);
             drop(reader);
             let slept = match worked {
-                Ok(true) => Ok(patience.reset()),
+                Ok(true) => {
+                    patience.reset();
+                    Ok(())
+                }
                 Ok(false) if patience.is_exhausted(now) => {
                     patience.reset();
                     let bell = &self.background;
@@ -170,13 +173,8 @@ impl Queue {
         poll: &mut dyn FnMut() -> bool,
     ) -> Result<(), WaitError> {
         self.drivers.fetch_add(1, Ordering::AcqRel);
-        let reader = loop {
-            if let Some(reader) = self.reader.try_lock() {
-                break reader;
-            }
-            // A turn is short, and the background thread starts none while there is a driver.
-            std::hint::spin_loop();
-        };
+        // A turn is short, and the background thread starts none while there is a driver.
+        let reader = self.reader.lock();
         self.drives.fetch_add(1, Ordering::AcqRel);
         parker.set_bell(Some(std::sync::Arc::clone(&self.driver)));
         let result = self.lead(reader, parker, deadline, poll);
@@ -216,7 +214,10 @@ impl Queue {
                 return Err(WaitError::TimedOut);
             }
             let slept = match self.turn(&mut reader, now, false) {
-                Ok(true) => Ok(patience.reset()),
+                Ok(true) => {
+                    patience.reset();
+                    Ok(())
+                }
                 Ok(false) if patience.is_exhausted(now) => {
                     patience.reset();
                     self.sleep_as_leader(&self.driver, deadline, || parker.is_notified())

@@ -59,6 +59,10 @@ impl Stack {
     ///
     /// # Errors
     /// When the device cannot be waited for, or the system lacks threads, descriptors or randomness.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what is read of it must not be used again by another stack"
+    )]
     pub fn start(interface: Interface, config: Config) -> Result<Self, StartError> {
         let now = clock::now();
         let Parts { core, queues } = build(

@@ -172,7 +172,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         let linger = self.linger();
         if linger == Some(Duration::ZERO) {
-            return self.change(|tcb, _| tcb.abort());
+            return self.change(|tcb, _| Tcb::abort(tcb));
         }
         self.change(|tcb, now| tcb.close(now));
         if let Some(linger) = linger {

@@ -132,6 +132,10 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As [`UdpSocket::send_to`].
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a datagram is given away, as everywhere"
+    )]
     pub fn send_bytes(&self, payload: Bytes, to: Option<SocketAddr>) -> io::Result<usize> {
         let bound = &*self.bound;
         let stack = &bound.stack;
