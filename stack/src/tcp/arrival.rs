@@ -160,6 +160,7 @@ impl Tcb {
             return false;
         }
         self.statistics.limited_at_ms = Some(now_ms);
+        self.hints.challenged = true;
         self.acknowledge_now();
         true
     }

@@ -65,6 +65,9 @@ impl TcpWriter {
         if time_wait {
             self.tcp.enter_time_wait(&connection);
         }
+        if hints.challenged {
+            self.tcp.counters.count(Counter::TcpChallengeAcks);
+        }
         if hints.black_hole {
             self.leave_black_hole(now, &connection);
         }
