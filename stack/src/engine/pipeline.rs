@@ -245,7 +245,7 @@ impl Line {
         let transport_writer = TransportWriterStage {
             stage: writers.transport,
             input: inputs,
-            timers: Timers::new(now),
+            timers: Timers::new(now, Arc::clone(&core.tcp)),
             down: channels.ip_writer.clone(),
         };
         let ip_writer = IpWriterStage {

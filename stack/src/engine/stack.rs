@@ -234,7 +234,7 @@ fn queue(
     let bell = Arc::clone(&background);
     let counters = Arc::clone(&core.counters);
     let egress = Egress::new(Arc::clone(&config.permit), counters, config.egress_frames);
-    let mut timers = Timers::new(now);
+    let mut timers = Timers::new(now, Arc::clone(&core.tcp));
     timers.set_neighbours(writers.ethernet.next_deadline());
     Ok(Arc::new(Queue {
         core: Arc::clone(core),

@@ -91,7 +91,7 @@ impl Stepped {
         };
         let counters = Arc::clone(&core.counters);
         let egress = Egress::new(config.permit, Arc::clone(&counters), config.egress_frames);
-        let mut timers = Timers::new(now);
+        let mut timers = Timers::new(now, Arc::clone(&core.tcp));
         timers.set_neighbours(writers.ethernet.next_deadline());
         let world = Arc::new(World {
             stages: Mutex::new(Stages {

@@ -4,22 +4,27 @@
 //! does nothing, because the connection tells its true deadline when it is looked at. So a connection
 //! that restarts its retransmission timer with every segment costs one entry per time-out, not one per
 //! segment.
+//!
+//! Entries name connections and do not hold them, not even weakly: a weak reference keeps the memory of a
+//! connection that is gone until its timer would have fired, and under a SYN flood, or with keep-alive
+//! timers of hours, that adds up.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::Waker;
 
 use super::timer_wheel::TimerWheel;
-use crate::tcp::Connection;
+use crate::tcp::{Connection, FourTuple, Tcp};
 use crate::time::Instant;
 
-/// What a timer is for. A connection is not kept alive by its timer.
+/// What a timer is for.
 enum Timer {
-    Connection(Weak<Connection>),
+    Connection(FourTuple),
     Task(Waker),
 }
 
 /// The timers of one queue.
 pub(crate) struct Timers {
+    tcp: Arc<Tcp>,
     wheel: TimerWheel<Timer>,
     due: Vec<(Instant, Timer)>,
     /// When the neighbour cache is to be looked at.
@@ -44,8 +49,9 @@ pub(crate) struct Due {
 }
 
 impl Timers {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant, tcp: Arc<Tcp>) -> Self {
         Self {
+            tcp,
             wheel: TimerWheel::new(now),
             due: Vec::new(),
             neighbours: Instant::FAR_FUTURE,
@@ -60,8 +66,7 @@ impl Timers {
         if !connection.arm(deadline) {
             return false;
         }
-        let timer = Timer::Connection(Arc::downgrade(connection));
-        self.insert(deadline, timer)
+        self.insert(deadline, Timer::Connection(connection.id))
     }
 
     /// Wakes a task at `deadline`. The result is that of [`Timers::watch`].
@@ -119,8 +124,9 @@ impl Timers {
         self.wheel.expire(now, &mut self.due);
         for (deadline, timer) in self.due.drain(..) {
             match timer {
-                Timer::Connection(connection) => {
-                    if let Some(connection) = connection.upgrade()
+                Timer::Connection(id) => {
+                    // A later connection of the same name did not arm this entry, and says so.
+                    if let Some(connection) = self.tcp.connection(&id)
                         && connection.disarm(deadline)
                         && connection.schedule()
                     {
