@@ -59,6 +59,7 @@ fn a_closed_udp_port_is_unreachable() {
 
 #[test]
 fn the_neighbour_is_resolved_and_announced() {
+    require(&["ping"]);
     serve(Device::Veth, |_, link| {
         let _ = link.client.shell(&format!("ping -n -c 1 -W 2 {SERVER}"));
         let neighbours = link.client.shell("ip neigh show dev veth0");

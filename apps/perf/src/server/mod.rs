@@ -2,6 +2,7 @@
 
 mod blocking;
 mod kernel;
+mod outlive;
 mod tasks;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -41,6 +42,6 @@ pub(crate) fn run(options: &ServeOptions) -> anyhow::Result<()> {
             let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), options.port);
             kernel::serve(address, options.style, options.network.congestion)
         }
-        StackKind::Outlive => anyhow::bail!("--stack outlive is not there yet"),
+        StackKind::Outlive => outlive::serve(options),
     }
 }

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
+use ::outlive::engine::Stack;
+use ::outlive::socket::{TcpListener, asynchronous};
 use anyhow::Context;
-use outlive::engine::Stack;
-use outlive::socket::{TcpListener, asynchronous};
 use outlive_app::{StopSignals, print_summary};
 
 use super::{ServeOptions, Style, blocking, tasks};
@@ -18,7 +18,7 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// Serves until interrupted, then prints what the stack counted.
 pub(super) fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     let signals = StopSignals::new().context("cannot wait for signals")?;
-    let stack = outlive_app::start_stack(&options.network)?;
+    let stack = outlive_app::open(&options.network)?;
     let address = SocketAddr::new(options.network.address().address, options.port);
     let cannot_listen = || format!("cannot listen on {address}");
     match options.style {
