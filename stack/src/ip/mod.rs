@@ -14,6 +14,7 @@ mod icmp;
 mod icmp_limit;
 mod identification;
 mod options;
+mod partial;
 mod path_mtu;
 mod reader;
 mod reassembly;

@@ -1,18 +1,19 @@
 //! Datagrams in: checks the header (RFC 1122 §3.2.1), refuses impossible sources, puts fragments
 //! together, and hands what is for us to the transport.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::host::{Place, Tables};
 use super::options::{Verdict, check};
-use super::reassembly::{Expired, Reassembly, Taken};
+use super::partial::Taken;
+use super::reassembly::{Expired, Reassembly};
 use super::{Cast, Datagram, Echo, ErrorKind, IcmpError, Ip, RxPacket, TxDatagram, icmp};
 use crate::checksum;
 use crate::counters::Counter;
 use crate::packet::{RxChecksum, strip_checksum};
 use crate::time::Instant;
-use crate::wire::ipv4;
+use crate::wire::{ipv4, ipv6};
 
 /// What came in, by what is to be done with it.
 #[derive(Debug, Default)]
@@ -211,21 +212,18 @@ fn time_exceeded(ip: &Ip, now: Instant, expired: Expired) -> Option<TxDatagram> 
     ip.error_for(now, &datagram, ErrorKind::TimeExceeded)
 }
 
-/// A packet as logs show it: its addresses and its size.
+/// A packet as logs show it: its size and its addresses.
 struct Brief<'a>(&'a RxPacket);
 
 impl std::fmt::Debug for Brief<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let data = &self.0.data;
-        write!(f, "{} bytes", data.len())?;
-        if let Some((_, [a, b, c, d, e, g, h, i])) = data
-            .first_chunk::<20>()
-            .and_then(|header| header.split_last_chunk::<8>())
-        {
-            let source = Ipv4Addr::new(*a, *b, *c, *d);
-            let destination = Ipv4Addr::new(*e, *g, *h, *i);
-            write!(f, " from {source} to {destination}")?;
+        let RxPacket { data, cast, .. } = self.0;
+        write!(f, "{} bytes, {cast:?}", data.len())?;
+        if let Ok(header) = ipv4::parse_quoted(data) {
+            write!(f, ", {} to {}", header.source, header.destination)?;
+        } else if let Ok(header) = ipv6::parse(data) {
+            write!(f, ", {} to {}", header.source, header.destination)?;
         }
-        write!(f, ", {:?}", self.0.cast)
+        Ok(())
     }
 }

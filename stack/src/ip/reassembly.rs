@@ -13,16 +13,11 @@ use std::net::Ipv4Addr;
 
 use bytes::Bytes;
 
+use super::partial::{OVERHEAD_BYTES, Partial, Taken};
 use super::{Cast, FragmentLimits};
-use crate::checksum;
 use crate::keyed::Keyed;
 use crate::time::Instant;
 use crate::wire::ipv4;
-
-/// What one fragment or datagram costs beside its bytes, roughly.
-const OVERHEAD_BYTES: usize = 128;
-const ECN_MASK: u8 = 0b11;
-const ECN_CE: u8 = 0b11;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -32,30 +27,6 @@ struct Key {
     identification: u16,
 }
 
-/// What became of a fragment.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// Waiting for others.
-    Held,
-    /// It was there already.
-    Duplicate,
-    /// Against the rules or the limits; its datagram may be refused with it.
-    Refused,
-    /// The last one missing.
-    Whole(Whole),
-}
-
-/// A datagram put together again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Whole {
-    /// Header of the first fragment with its fields set right, and the payload.
-    pub(super) data: Bytes,
-    /// The header.
-    pub(super) header: ipv4::Header,
-    /// The widest that any fragment was addressed.
-    pub(super) cast: Cast,
-}
-
 /// What is left of a datagram that never became whole.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Expired {
@@ -63,39 +34,6 @@ pub(super) struct Expired {
     pub(super) first: Option<Bytes>,
     /// How it was addressed.
     pub(super) cast: Cast,
-}
-
-#[derive(Debug)]
-struct Piece {
-    offset: u16,
-    data: Box<[u8]>,
-}
-
-impl Piece {
-    fn end(&self) -> usize {
-        usize::from(self.offset) + self.data.len()
-    }
-}
-
-#[derive(Debug)]
-struct Partial {
-    /// By offset, without overlap.
-    pieces: Vec<Piece>,
-    /// Header bytes of the first fragment.
-    first_header: Option<Box<[u8]>>,
-    /// Payload bytes, once the last fragment came.
-    total: Option<usize>,
-    /// Payload bytes held.
-    held: usize,
-    /// All that is accounted for.
-    cost: usize,
-    cast: Cast,
-    any_ce: bool,
-    any_not_ect: bool,
-    /// Refused: kept empty so that late fragments are refused as well.
-    refused: bool,
-    /// Names this one among those that had the same key.
-    generation: u64,
 }
 
 #[derive(Debug, Default)]
@@ -300,138 +238,5 @@ impl Reassembly {
     /// When [`Reassembly::expire`] has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.order.front().map(|&(deadline, _, _)| deadline)
-    }
-}
-
-impl Partial {
-    const fn new(cast: Cast, generation: u64) -> Self {
-        Self {
-            pieces: Vec::new(),
-            first_header: None,
-            total: None,
-            held: 0,
-            cost: OVERHEAD_BYTES,
-            cast,
-            any_ce: false,
-            any_not_ect: false,
-            refused: false,
-            generation,
-        }
-    }
-
-    fn is_whole(&self) -> bool {
-        self.total == Some(self.held) && self.first_header.is_some()
-    }
-
-    /// Holds nothing any more but the memory of having been refused.
-    fn refuse(&mut self) -> Taken {
-        *self = Self {
-            refused: true,
-            ..Self::new(self.cast, self.generation)
-        };
-        Taken::Refused
-    }
-
-    fn insert(
-        &mut self,
-        header: &ipv4::Header,
-        data: &Bytes,
-        cast: Cast,
-        max_pieces: usize,
-    ) -> Taken {
-        if self.refused {
-            return Taken::Refused;
-        }
-        let (header_bytes, payload) = data.split_at(usize::from(header.header_len));
-        let (offset, start) = (header.fragment_offset, usize::from(header.fragment_offset));
-        let end = start + payload.len();
-        let at = self.pieces.partition_point(|piece| piece.offset < offset);
-        let same = self
-            .pieces
-            .get(at)
-            .is_some_and(|next| next.offset == offset && *next.data == *payload);
-        if same && self.agrees_on_end(header, end) {
-            return Taken::Duplicate;
-        }
-        let overlaps_before = at > 0 && self.pieces[at - 1].end() > start;
-        let overlaps_after = self
-            .pieces
-            .get(at)
-            .is_some_and(|next| usize::from(next.offset) < end);
-        if overlaps_before
-            || overlaps_after
-            || !self.agrees_on_end(header, end)
-            || self.pieces.len() >= max_pieces
-        {
-            return self.refuse();
-        }
-        if !header.more_fragments {
-            self.total = Some(end);
-        }
-        if offset == 0 {
-            self.first_header = Some(header_bytes.into());
-            self.cost += header_bytes.len();
-        }
-        if cast != Cast::Unicast && self.cast == Cast::Unicast {
-            self.cast = cast;
-        }
-        self.any_ce |= header.tos & ECN_MASK == ECN_CE;
-        self.any_not_ect |= header.tos & ECN_MASK == 0;
-        if self.any_ce && self.any_not_ect {
-            return self.refuse();
-        }
-        self.held += payload.len();
-        self.cost += payload.len() + OVERHEAD_BYTES;
-        self.pieces.insert(
-            at,
-            Piece {
-                offset,
-                data: payload.into(),
-            },
-        );
-        Taken::Held
-    }
-
-    /// True unless this fragment says something else about where the datagram ends than others did.
-    fn agrees_on_end(&self, header: &ipv4::Header, end: usize) -> bool {
-        let furthest = self.pieces.last().map_or(0, Piece::end);
-        match (self.total, header.more_fragments) {
-            (Some(total), true) => end < total,
-            (Some(total), false) => end == total,
-            (None, true) => true,
-            (None, false) => furthest <= end,
-        }
-    }
-
-    fn assemble(self) -> Option<Whole> {
-        let first_header = self.first_header?;
-        let mut data = Vec::with_capacity(first_header.len() + self.held);
-        data.extend_from_slice(&first_header);
-        for piece in &self.pieces {
-            data.extend_from_slice(&piece.data);
-        }
-        let mut header = ipv4::parse_quoted(&first_header).ok()?;
-        header.total_len = u16::try_from(data.len()).ok()?;
-        header.more_fragments = false;
-        header.checksum = 0;
-        if self.any_ce {
-            header.tos |= ECN_CE;
-        }
-        let (front, _) = data.split_at_mut(first_header.len());
-        header.emit(&first_header[ipv4::HEADER_LEN..], front);
-        header.checksum = checksum::checksum(front);
-        front[ipv4::CHECKSUM_OFFSET..][..2].copy_from_slice(&header.checksum.to_be_bytes());
-        Some(Whole {
-            data: data.into(),
-            header,
-            cast: self.cast,
-        })
-    }
-
-    /// The first fragment, to quote from.
-    fn first(&self) -> Option<Bytes> {
-        let header = self.first_header.as_ref()?;
-        let piece = self.pieces.first()?;
-        Some([&**header, &*piece.data].concat().into())
     }
 }

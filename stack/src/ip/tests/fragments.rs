@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::super::reassembly::{Reassembly, Taken};
+use super::super::partial::Taken;
+use super::super::reassembly::Reassembly;
 use super::*;
 use crate::keyed::Keyed;
 
