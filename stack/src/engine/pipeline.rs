@@ -329,6 +329,7 @@ impl Runtime for Pipeline {
     fn wait(
         &self,
         _flow: Option<&FourTuple>,
+        _may_drive: bool,
         deadline: Option<Instant>,
         poll: &mut dyn FnMut(&mut Context<'_>) -> bool,
     ) -> Result<(), WaitError> {

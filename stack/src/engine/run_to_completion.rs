@@ -74,10 +74,11 @@ impl Runtime for RunToCompletion {
     fn wait(
         &self,
         flow: Option<&FourTuple>,
+        may_drive: bool,
         deadline: Option<Instant>,
         poll: &mut dyn FnMut(&mut Context<'_>) -> bool,
     ) -> Result<(), WaitError> {
-        self.queue(flow).wait(flow.is_some(), deadline, poll)
+        self.queue(flow).wait(may_drive, deadline, poll)
     }
 
     fn executor(&self, flow: Option<&FourTuple>) -> &Executor {

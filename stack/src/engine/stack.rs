@@ -204,7 +204,7 @@ impl Stack {
             }
             let look = deadline.min(now + SHUTDOWN_LOOK);
             let mut poll = |_: &mut std::task::Context<'_>| condition();
-            match self.runtime().wait(None, Some(look), &mut poll) {
+            match self.runtime().wait(None, false, Some(look), &mut poll) {
                 Ok(()) => return true,
                 Err(crate::socket::WaitError::TimedOut) => {}
                 Err(_) => return false,

@@ -262,6 +262,7 @@ impl Runtime for World {
     fn wait(
         &self,
         _flow: Option<&FourTuple>,
+        _may_drive: bool,
         deadline: Option<Instant>,
         poll: &mut dyn FnMut(&mut Context<'_>) -> bool,
     ) -> Result<(), WaitError> {

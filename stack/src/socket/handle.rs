@@ -16,7 +16,7 @@ use crate::engine::Stack;
 use crate::tcp::info::Info;
 use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
-use crate::tcp::{Connection, Error};
+use crate::tcp::{Connection, Error, FourTuple};
 use crate::time::Instant;
 
 /// Shared by the clones of a stream; the last one closes the connection.
@@ -119,8 +119,8 @@ impl Handle {
         direction: Direction,
         poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<R>>,
     ) -> io::Result<R> {
-        let (flow, stack) = (Some(&self.connection.id), &self.stack);
-        block(stack, flow, &self.calls, direction, poll)
+        let flow = Some(&self.connection.id);
+        block(&self.stack, flow, true, &self.calls, direction, poll)
     }
 
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
@@ -185,7 +185,8 @@ impl Drop for Handle {
 /// Waits until `poll` is ready, as `calls` says.
 pub(super) fn block<R>(
     stack: &Stack,
-    flow: Option<&crate::tcp::FourTuple>,
+    flow: Option<&FourTuple>,
+    may_drive: bool,
     calls: &CallOptions,
     direction: Direction,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<R>>,
@@ -199,7 +200,7 @@ pub(super) fn block<R>(
     let deadline = calls
         .timeout(direction)
         .map(|timeout| stack.now() + timeout);
-    match wait(stack, flow, deadline, &mut poll) {
+    match wait(stack, flow, may_drive, deadline, &mut poll) {
         Ok(result) => result,
         // As Unix, where a time-out is a descriptor that would still block.
         Err(WaitError::TimedOut) => Err(io::ErrorKind::WouldBlock.into()),
@@ -210,12 +211,13 @@ pub(super) fn block<R>(
 /// Waits until `poll` is ready or `deadline`.
 pub(super) fn wait<R>(
     stack: &Stack,
-    flow: Option<&crate::tcp::FourTuple>,
+    flow: Option<&FourTuple>,
+    may_drive: bool,
     deadline: Option<Instant>,
     poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<R>,
 ) -> Result<R, WaitError> {
     let mut result = None;
-    stack.runtime().wait(flow, deadline, &mut |cx| {
+    stack.runtime().wait(flow, may_drive, deadline, &mut |cx| {
         if let Poll::Ready(value) = poll(cx) {
             result = Some(value);
         }

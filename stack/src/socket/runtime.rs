@@ -46,10 +46,12 @@ pub(crate) trait Runtime: Send + Sync {
     fn send(&self, datagram: TxDatagram) -> bool;
 
     /// Calls `poll` until it returns true; it is called again after the waker that it was given was
-    /// woken. `flow` names the connection that is waited for, if it is one.
+    /// woken. `flow` names the connection that is waited for, if it is one. `may_drive`: the thread may
+    /// process frames itself meanwhile; those that wait for long, as listeners do, leave that to others.
     fn wait(
         &self,
         flow: Option<&FourTuple>,
+        may_drive: bool,
         deadline: Option<Instant>,
         poll: &mut dyn FnMut(&mut Context<'_>) -> bool,
     ) -> Result<(), WaitError>;

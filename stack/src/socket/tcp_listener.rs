@@ -103,6 +103,7 @@ impl TcpListener {
         let handle = handle::block(
             &listening.stack,
             None,
+            false,
             &listening.calls,
             Direction::Read,
             |cx| listening.poll_accept(cx),

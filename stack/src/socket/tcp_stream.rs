@@ -65,7 +65,7 @@ impl TcpStream {
         let deadline = timeout.map(|timeout| stack.now() + timeout);
         let flow = Some(&handle.connection.id);
         let mut poll = |cx: &mut std::task::Context<'_>| handle.poll_established(cx);
-        match handle::wait(stack, flow, deadline, &mut poll) {
+        match handle::wait(stack, flow, true, deadline, &mut poll) {
             Ok(result) => result?,
             Err(WaitError::TimedOut) => {
                 return Err(io::Error::new(

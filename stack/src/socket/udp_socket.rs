@@ -182,9 +182,14 @@ impl UdpSocket {
     /// As [`UdpSocket::recv_from`].
     pub fn recv_bytes(&self) -> io::Result<(Bytes, SocketAddr)> {
         let bound = &*self.bound;
-        handle::block(&bound.stack, None, &bound.calls, Direction::Read, |cx| {
-            bound.poll_recv_from(cx)
-        })
+        handle::block(
+            &bound.stack,
+            None,
+            true,
+            &bound.calls,
+            Direction::Read,
+            |cx| bound.poll_recv_from(cx),
+        )
     }
 
     /// From now on only `peer` is heard and written to.

@@ -18,7 +18,7 @@ use crate::time::Instant;
 
 const DELAY: Duration = Duration::from_millis(5);
 
-struct World {
+pub(super) struct World {
     now: Instant,
     hosts: [Stepped; 2],
     /// When a frame arrives, at which host.
@@ -28,9 +28,17 @@ struct World {
 }
 
 impl World {
+    pub(super) const fn now(&self) -> Instant {
+        self.now
+    }
+
+    pub(super) const fn cut(&mut self) {
+        self.cut = true;
+    }
+
     /// Goes to the next moment at which anything happens, and lets it happen; false when nothing ever
     /// will.
-    fn step(&mut self) -> bool {
+    pub(super) fn step(&mut self) -> bool {
         let deadlines = self.hosts.iter().filter_map(Stepped::next_deadline);
         let next = deadlines
             .chain(self.wire.front().map(|frame| frame.0))
@@ -77,7 +85,7 @@ fn world_with(change: impl Fn(&mut crate::engine::Config)) -> (Arc<Mutex<World>>
     (world, a, b)
 }
 
-fn world() -> (Arc<Mutex<World>>, Stack, Stack) {
+pub(super) fn world() -> (Arc<Mutex<World>>, Stack, Stack) {
     world_with(|_| ())
 }
 
