@@ -148,13 +148,13 @@ mod tests {
             room: 3,
             ..Device::default()
         };
-        egress.frames.extend((0..20).map(frame));
+        egress.frames.extend((0..100).map(frame));
         assert!(!egress.flush(Instant::ZERO, &mut device).unwrap());
         assert!(!egress.has_room());
-        assert_eq!(counters.get(Counter::EgressDropFull), 20 - 3 - 8);
+        assert_eq!(counters.get(Counter::EgressDropFull), 100 - 3 - 64);
         device.room = 100;
         assert!(egress.flush(Instant::ZERO, &mut device).unwrap());
         let order: Vec<_> = device.taken.iter().map(|f| f.head.as_slice()[0]).collect();
-        assert_eq!(order, (0..11).collect::<Vec<_>>());
+        assert_eq!(order, (0..67).collect::<Vec<_>>());
     }
 }
