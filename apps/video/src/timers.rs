@@ -93,7 +93,7 @@ impl Shared {
             if !due.is_empty() {
                 // Whoever is woken may set the next timer at once.
                 parking_lot::MutexGuard::unlocked(&mut state, || {
-                    due.into_values().for_each(Waker::wake)
+                    due.into_values().for_each(Waker::wake);
                 });
                 continue;
             }

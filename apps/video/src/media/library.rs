@@ -295,12 +295,7 @@ mod tests {
             library,
             outside: _outside,
         } = fixture();
-        let listed: Vec<String> = library
-            .list()
-            .await
-            .iter()
-            .map(|entry| entry.title())
-            .collect();
+        let listed: Vec<String> = library.list().await.iter().map(Entry::title).collect();
         assert_eq!(listed, ["a.mp4", "series/b.mkv", "within.mkv"]);
         assert_eq!(library.all().count(), 3);
     }
