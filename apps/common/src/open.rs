@@ -20,6 +20,11 @@ use crate::parse::Cidr;
 pub fn open(options: &NetworkOptions) -> anyhow::Result<Stack> {
     let address = options.address();
     let name = options.interface_name()?;
+    if address.address.is_ipv6() {
+        anyhow::bail!(
+            "{address}: this stack does not speak IPv6 yet; give an IPv4 address, for example 10.0.0.2/24"
+        );
+    }
     host::check_not_ours(address.address)?;
     let host_address = match options.device {
         Device::Packet => None,
