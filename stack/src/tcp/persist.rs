@@ -45,7 +45,7 @@ impl Tcb {
             return;
         }
         let unanswered = self.statistics.probes;
-        let limit = self.settings.config().retries;
+        let limit = self.retry_limit();
         if unanswered > limit || (unanswered > 0 && self.silent_for_user_timeout(now)) {
             let error = self.soft_error.take().unwrap_or(Error::TimedOut);
             self.finish(Some(error));

@@ -184,12 +184,22 @@ impl Tcb {
             };
             return retries > most || self.overdue(now);
         }
-        if self.released && retries > config.retries.min(ORPHAN_RETRIES) {
+        if self.released && retries > self.retry_limit() {
             return true;
         }
         match self.settings.options().user_timeout {
             Some(_) => self.overdue(now),
             None => retries > config.retries,
+        }
+    }
+
+    /// Time-outs or unanswered probes in a row after which the peer counts as gone.
+    pub(super) fn retry_limit(&self) -> u8 {
+        let retries = self.settings.config().retries;
+        if self.released {
+            retries.min(ORPHAN_RETRIES)
+        } else {
+            retries
         }
     }
 

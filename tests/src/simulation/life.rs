@@ -12,14 +12,14 @@ use super::application::{Directory, End, Ending, Pace, Plan, Record, Seen, conne
 use super::host::{Host, mac};
 use super::pattern::Pattern;
 use super::watcher::Watcher;
-use super::world::{Violation, World};
+use super::world::{Fault, HostId, Violation, World};
 
 const PORT: u16 = 80;
 /// Virtual time in which all applications have to finish.
 const LIMIT: Duration = Duration::from_secs(7200);
 /// Virtual time in which the stacks then have to forget everything: TIME-WAIT, and the last
 /// retransmissions to a host that has gone.
-const AFTERMATH: Duration = Duration::from_secs(1200);
+const AFTERMATH: Duration = Duration::from_secs(2400);
 
 /// Transmissions of one segment without an answer after which a host may give up: the SYN and its 6
 /// retransmissions are the fewest.
@@ -71,6 +71,14 @@ struct Connection {
     server: (Plan, Record),
 }
 
+impl Connection {
+    fn is_orderly(&self) -> bool {
+        [&self.client, &self.server]
+            .iter()
+            .all(|(plan, _)| plan.ending == Ending::Orderly)
+    }
+}
+
 /// Lives through `seed`.
 ///
 /// # Errors
@@ -87,6 +95,10 @@ pub fn live(seed: u64) -> Result<Stats, Violation> {
     }
     let connections = draw_connections(&mut random, weather);
     start(&mut world, &client, &server, &connections, &mut random);
+    let fault = draw_fault(&mut random, [client.id, server.id]);
+    if let Some((event, fault)) = fault {
+        world.at_event(event, fault);
+    }
 
     let done = world.run_until_done(LIMIT)?;
     if !done {
@@ -101,7 +113,10 @@ pub fn live(seed: u64) -> Result<Stats, Violation> {
     let virtual_ms = world.now().as_millis();
     world.stop_services();
     world.run_until_idle(AFTERMATH)?;
-    for host in [&client, &server] {
+    for host in [&client, &server]
+        .into_iter()
+        .filter(|host| world.is_alive(host.id))
+    {
         let left = host.stack.connections();
         if left != 0 {
             return Err(Violation(format!(
@@ -109,6 +124,11 @@ pub fn live(seed: u64) -> Result<Stats, Violation> {
                 host.number
             )));
         }
+    }
+    let killed = matches!(fault, Some((_, Fault::Kill(_))));
+    if weather == Weather::Fair && fault.is_none() && connections.iter().all(Connection::is_orderly)
+    {
+        nothing_in_vain(&world, [&client, &server])?;
     }
     let mut stats = Stats {
         lives: connections.len() as u64,
@@ -118,7 +138,7 @@ pub fn live(seed: u64) -> Result<Stats, Violation> {
         ..Stats::default()
     };
     for (index, connection) in connections.iter().enumerate() {
-        judge(connection, &world.watcher, &mut stats)
+        judge(connection, killed, &world.watcher, &mut stats)
             .map_err(|what| Violation(format!("connection {index}: {what}")))?;
     }
     Ok(stats)
@@ -222,6 +242,38 @@ fn draw_config(random: &mut Random) -> Config {
     config
 }
 
+/// What happens to a host, and after how many events.
+fn draw_fault(random: &mut Random, hosts: [HostId; 2]) -> Option<(u64, Fault)> {
+    let host = hosts[random.below(2) as usize];
+    let fault = match random.below(20) {
+        0 => Fault::Kill(host),
+        1 | 2 => Fault::Freeze(host, Duration::from_millis(random.below(20_000))),
+        _ => return None,
+    };
+    Some((random.below(600), fault))
+}
+
+/// On links that lose nothing and keep the order, nothing may be sent twice, and nothing dropped but the
+/// probes of closed windows.
+fn nothing_in_vain(world: &World, hosts: [&Host; 2]) -> Result<(), Violation> {
+    let again = world.watcher.retransmissions;
+    let wasted = |(name, _): &(&str, u64)| {
+        name.contains("_drop_") || ["tcp_timeouts", "tcp_retransmitted_segments"].contains(name)
+    };
+    let counted = hosts
+        .iter()
+        .flat_map(|host| host.stack.counters().non_zero());
+    let counted: Vec<_> = counted.filter(wasted).collect();
+    let total: u64 = counted.iter().map(|&(_, value)| value).sum();
+    if again > 0 || total > world.watcher.probes {
+        let probes = world.watcher.probes;
+        let what =
+            format!("on perfect links: {again} segments sent twice, {probes} probes, {counted:?}");
+        return Err(Violation(what));
+    }
+    Ok(())
+}
+
 fn draw_connections(random: &mut Random, weather: Weather) -> Vec<Connection> {
     let count = match random.below(4) {
         0 => 1 + random.below(12),
@@ -309,17 +361,24 @@ fn start(
 }
 
 /// The byte-stream and liveness oracle for one connection.
-fn judge(connection: &Connection, watcher: &Watcher, stats: &mut Stats) -> Result<(), String> {
+fn judge(
+    connection: &Connection,
+    killed: bool,
+    watcher: &Watcher,
+    stats: &mut Stats,
+) -> Result<(), String> {
     let (client, server) = (connection.client.1.borrow(), connection.server.1.borrow());
     let told = format!(
         "client {:?} saw {client:?}; server {:?} saw {server:?}",
         connection.client.0.ending, connection.server.0.ending
     );
     let (a, b) = (&connection.client.0, &connection.server.0);
-    direction(a, &client, &server).map_err(|what| format!("to the server: {what}: {told}"))?;
-    direction(b, &server, &client).map_err(|what| format!("to the client: {what}: {told}"))?;
+    direction(a, killed, &client, &server)
+        .map_err(|what| format!("to the server: {what}: {told}"))?;
+    direction(b, killed, &server, &client)
+        .map_err(|what| format!("to the client: {what}: {told}"))?;
     stats.bytes += client.received + server.received;
-    let orderly = a.ending == Ending::Orderly && b.ending == Ending::Orderly;
+    let orderly = !killed && connection.is_orderly();
     let complete = |seen: &Seen| seen.reading == End::Complete && seen.writing == End::Complete;
     if orderly && !(complete(&client) && complete(&server)) {
         let unanswered = match client.address {
@@ -338,7 +397,7 @@ fn judge(connection: &Connection, watcher: &Watcher, stats: &mut Stats) -> Resul
 }
 
 /// What the reader got must be what the writer gave, and an end of stream must mean all of it.
-fn direction(writer: &Plan, wrote: &Seen, read: &Seen) -> Result<(), String> {
+fn direction(writer: &Plan, killed: bool, wrote: &Seen, read: &Seen) -> Result<(), String> {
     if let Some(at) = read.mismatch {
         return Err(format!("wrong byte at {at}"));
     }
@@ -355,8 +414,8 @@ fn direction(writer: &Plan, wrote: &Seen, read: &Seen) -> Result<(), String> {
     {
         return Err(format!("end of stream after {} bytes", read.received));
     }
-    if read.reading == End::Silent && writer.ending == Ending::Orderly && wrote.writing == End::Open
-    {
+    let unfinished = writer.ending == Ending::Orderly && wrote.writing == End::Open;
+    if read.reading == End::Silent && unfinished && !killed {
         return Err("silence".into());
     }
     Ok(())

@@ -54,6 +54,8 @@ pub struct Watcher {
     pub segments: u64,
     /// Of those, segments with data that had been sent before.
     pub retransmissions: u64,
+    /// Probes of a closed window: one byte beyond it, or none at a position that was sent already.
+    pub probes: u64,
     /// Segments with RST seen leaving.
     pub resets: u64,
 }
@@ -162,6 +164,7 @@ impl Watcher {
             return Ok(());
         };
         flow.count_unanswered(segment);
+        self.probes += u64::from(flow.is_probe(segment, data.len()));
         let result = match self.flows.get(&(key.1, key.0)) {
             Some(other) => {
                 let acknowledging = check_acknowledgement(&mut flow, other, segment);
@@ -204,6 +207,15 @@ impl Watcher {
 }
 
 impl Flow {
+    fn is_probe(&self, segment: &Segment, len: usize) -> bool {
+        let start = offset(segment.seq, self.iss);
+        match len {
+            0 => segment.sequence_len() == 0 && start <= self.sent.len() as i64,
+            1 => start + 1 > self.told_edge,
+            _ => false,
+        }
+    }
+
     fn count_unanswered(&mut self, segment: &Segment) {
         if segment.sequence_len() == 0 {
             return;

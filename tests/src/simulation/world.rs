@@ -38,6 +38,7 @@ struct Host {
     state: State,
     inbox: Vec<RxFrame>,
     due: Option<Instant>,
+    thaws_at: Option<Instant>,
 }
 
 /// What is to happen to a host when a given number of events has happened.
@@ -45,10 +46,8 @@ struct Host {
 pub enum Fault {
     /// It loses all state and says nothing more.
     Kill(HostId),
-    /// It stops, and keeps its state.
-    Freeze(HostId),
-    /// It goes on where it stopped.
-    Thaw(HostId),
+    /// It stops for so long, and keeps its state.
+    Freeze(HostId, Duration),
 }
 
 enum Wire {
@@ -141,6 +140,7 @@ impl World {
             state: State::Running,
             inbox: Vec::new(),
             due: Some(Instant::ZERO),
+            thaws_at: None,
         });
         HostId(self.hosts.len() - 1)
     }
@@ -212,9 +212,16 @@ impl World {
     pub fn kill(&mut self, host: HostId) {
         let host = &mut self.hosts[host.0];
         host.state = State::Dead;
+        host.thaws_at = None;
         host.tasks.clear();
         host.inbox.clear();
         host.due = None;
+    }
+
+    /// False once a host was killed.
+    #[must_use]
+    pub fn is_alive(&self, host: HostId) -> bool {
+        self.hosts[host.0].state != State::Dead
     }
 
     /// A host stops, and keeps its state; its network card still takes a few frames.
@@ -231,6 +238,7 @@ impl World {
         if host.state == State::Frozen {
             host.state = State::Running;
             host.due = Some(Instant::ZERO);
+            host.thaws_at = None;
         }
     }
 
@@ -329,6 +337,11 @@ impl World {
     fn turn_all(&mut self) -> Result<bool, Violation> {
         let mut moved = self.deliver();
         let now = self.now();
+        for index in 0..self.hosts.len() {
+            if self.hosts[index].thaws_at.is_some_and(|at| at <= now) {
+                self.thaw(HostId(index));
+            }
+        }
         for index in 0..self.hosts.len() {
             let host = &mut self.hosts[index];
             let due = host.due.is_some_and(|due| due <= now);
@@ -485,8 +498,10 @@ impl World {
         {
             match self.faults.pop() {
                 Some((_, Fault::Kill(host))) => self.kill(host),
-                Some((_, Fault::Freeze(host))) => self.freeze(host),
-                Some((_, Fault::Thaw(host))) => self.thaw(host),
+                Some((_, Fault::Freeze(host, duration))) => {
+                    self.freeze(host);
+                    self.hosts[host.0].thaws_at = Some(self.now() + duration);
+                }
                 None => {}
             }
         }
@@ -506,7 +521,9 @@ impl World {
             let busy = !host.inbox.is_empty() || host.tasks.is_ready();
             if busy { Some(self.now()) } else { host.due }
         });
-        links.chain(hosts).chain(self.clock.next_deadline()).min()
+        let thaws = self.hosts.iter().filter_map(|host| host.thaws_at);
+        let sleepers = self.clock.next_deadline();
+        links.chain(thaws).chain(hosts).chain(sleepers).min()
     }
 
     fn violation(&self, what: String) -> Violation {
