@@ -9,13 +9,17 @@
 //! - Standing behind, the background thread looks every millisecond whether somebody drove since it last
 //!   looked. If nobody did, it leads again.
 //! - When one drive lasts longer than that, the background thread says `handback_wanted` and sleeps for
-//!   good; the driver wakes it when it leaves. An idle process therefore sleeps with all its threads.
+//!   good; the driver that leaves starts a timer that wakes it a moment later. An idle process therefore
+//!   sleeps with all its threads.
 //! - When several threads wait, or the stack has tasks of its own, the background thread leads.
 
+use std::os::fd::AsFd;
 use std::sync::atomic::{Ordering, fence};
 use std::task::Context;
 use std::time::Duration;
 
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{Expiration, TimerSetTimeFlags};
 use parking_lot::MutexGuard;
 
 use super::clock;
@@ -110,14 +114,20 @@ impl Queue {
             fence(Ordering::SeqCst);
             has_work |= self.drivers.load(Ordering::Relaxed) == 0;
             deadline = None;
-            // Woken, it stands behind for a moment before it leads: the driver may come back.
-            behind.seen = None;
         }
         if !has_work {
+            let interest = Interest {
+                readable: Some(self.handback.as_fd()),
+                writable: None,
+            };
             // Fails only for lack of kernel memory: then this looks again at once.
-            let _ = poller::wait(bell, Interest::default(), now, deadline);
+            let _ = poller::wait(bell, interest, now, deadline);
         }
-        self.handback_wanted.store(false, Ordering::Relaxed);
+        if same_drive {
+            self.handback_wanted.store(false, Ordering::Relaxed);
+            // Stops it, so that it is not readable any more.
+            let _ = self.handback.unset();
+        }
         bell.end_sleep();
     }
 
@@ -186,7 +196,10 @@ impl Queue {
             self.lead_now.store(true, Ordering::Release);
             self.background.wake();
         } else if self.handback_wanted.load(Ordering::Relaxed) {
-            self.background.wake();
+            let soon = Expiration::OneShot(TimeSpec::from(STAND_BEHIND));
+            if self.handback.set(soon, TimerSetTimeFlags::empty()).is_err() {
+                self.background.wake();
+            }
         }
         result
     }

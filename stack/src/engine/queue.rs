@@ -14,7 +14,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
 
+use nix::sys::timerfd::TimerFd;
 use outlive_driver::{Receive, Transmit};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -84,6 +86,9 @@ pub(crate) struct Queue {
     pub(crate) drivers: AtomicUsize,
     /// The background thread sleeps until the driver hands the queue back.
     pub(crate) handback_wanted: AtomicBool,
+    /// Started by a driver that leaves, it gets the background thread to look a moment later: that costs
+    /// a fraction of a wake-up, which would delay the request that the driver was waiting for.
+    pub(crate) handback: TimerFd,
     /// The background thread is to lead at once.
     pub(crate) lead_now: AtomicBool,
     /// Until when (in nanoseconds) no application's thread drives, because several wait.
@@ -134,9 +139,9 @@ impl Queue {
                 return;
             };
             let blocked = self.write(&mut writer, clock::now());
-            let mut harvest = std::mem::take(&mut writer.harvest);
+            let wakers = std::mem::take(&mut writer.harvest.wakers);
             drop(writer);
-            harvest.wake();
+            wakers.into_iter().for_each(Waker::wake);
             if blocked || self.outbox.lock().is_empty() {
                 return;
             }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::task::Poll;
 use std::time::Duration;
 
+use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 use outlive_driver::Interface;
 use parking_lot::Mutex;
 
@@ -169,8 +170,11 @@ impl Stack {
         for connection in tcp.connections() {
             {
                 let mut tcb = connection.tcb.lock();
-                tcb.close(now);
+                // Whoever reads or writes is told; closing alone would forget them.
+                tcb.shutdown_read();
+                let _ = tcb.shutdown_write();
                 tcb.take_wakers(&mut wakers);
+                tcb.close(now);
             }
             self.runtime().output(&connection);
         }
@@ -211,6 +215,11 @@ impl Stack {
             }
         }
     }
+}
+
+fn handback_timer() -> std::io::Result<TimerFd> {
+    let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+    Ok(TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?)
 }
 
 fn queue(
@@ -270,6 +279,7 @@ fn queue(
         drives: AtomicU64::new(0),
         drivers: AtomicUsize::new(0),
         handback_wanted: AtomicBool::new(false),
+        handback: handback_timer()?,
         lead_now: AtomicBool::new(false),
         crowded_until: AtomicU64::new(0),
         waiters: AtomicUsize::new(0),

@@ -46,7 +46,67 @@ in_all_topologies!(
     shutdown_is_proper,
     idle_threads_sleep,
     writers_combine_and_lose_nothing,
+    two_queues_share_the_connections,
+    shutdown_sends_everybody_away,
 );
+
+/// A device with two queues, of which each end keeps a connection on one of its own choice.
+fn two_queues_share_the_connections(topology: Topology, offloads: bool) {
+    let pair = || memory::pair(&capabilities(1, offloads), &capabilities(2, offloads)).unwrap();
+    let ((mut a, mut b), (second_a, second_b)) = (pair(), pair());
+    a.queues.extend(second_a.queues);
+    b.queues.extend(second_b.queues);
+    let a = Stack::start(a, config(1, topology)).unwrap();
+    let b = Stack::start(b, config(2, topology)).unwrap();
+    let listener = TcpListener::bind(&b, at(2, 80)).unwrap();
+    thread::scope(|scope| {
+        for n in 0..8 {
+            let client = TcpStream::connect(&a, at(2, 80)).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            scope.spawn(move || transfer(&client, &server, 1_000_000 + n, n % 2 == 0));
+        }
+    });
+    assert!(a.shutdown(Duration::from_secs(5)));
+}
+
+/// Whoever waits for a connection when the stack is shut down is told.
+fn shutdown_sends_everybody_away(topology: Topology, offloads: bool) {
+    let (a, b) = stacks(topology, offloads);
+    let listener = asynchronous::TcpListener::bind(&b, at(2, 80)).unwrap();
+    let streams: Vec<_> = (0..3)
+        .map(|_| TcpStream::connect(&a, at(2, 80)).unwrap())
+        .collect();
+    let (held, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (holding, count) = (Arc::clone(&held), Arc::clone(&ended));
+    b.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (reader, count) = (stream.clone(), Arc::clone(&count));
+            let task = stream.spawn(async move {
+                assert_eq!(reader.read(&mut [0]).await.unwrap(), 0);
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            task.detach();
+            holding.fetch_add(1, Ordering::Relaxed);
+        }
+        count.fetch_add(10, Ordering::Relaxed);
+    })
+    .detach();
+    thread::scope(|scope| {
+        for stream in &streams {
+            scope.spawn(move || {
+                let mut stream = stream;
+                assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+                stream.shutdown(Shutdown::Write).unwrap();
+            });
+        }
+        // As soon as all three tasks hold their streams.
+        while held.load(Ordering::Relaxed) < 3 {
+            thread::yield_now();
+        }
+        assert!(b.shutdown(Duration::from_secs(10)));
+    });
+    assert!(ended.load(Ordering::Relaxed) >= 10);
+}
 
 /// Moves `total` bytes from `from` to `to` and compares every one of them.
 fn transfer(from: &TcpStream, to: &TcpStream, total: usize, zero_copy: bool) {
