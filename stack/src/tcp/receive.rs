@@ -10,6 +10,8 @@ use crate::time::Instant;
 
 /// What a full-sized segment of the peer is thought to be before one was seen (as Linux).
 const SEGMENT_GUESS: u16 = 536;
+/// Duplicate ACKs sent together at most.
+const MAX_REPEATS: u8 = 64;
 /// Bytes of a SACK option: padding and header, then each block.
 const SACK_HEADER_BYTES: usize = 4;
 const SACK_BLOCK_BYTES: usize = 8;
@@ -121,6 +123,9 @@ impl Tcb {
     fn schedule_ack(&mut self, now: Instant, disorder: bool) {
         if disorder {
             self.rcv.quick = QUICK_ACKS;
+            if self.pending.ack && !self.snd.sack {
+                self.pending.repeats = (self.pending.repeats + 1).min(MAX_REPEATS);
+            }
             self.acknowledge_now();
             return;
         }

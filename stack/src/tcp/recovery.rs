@@ -356,7 +356,9 @@ impl Tcb {
             .filter(|hole| hole.0 < recovery.point)
             .or_else(|| {
                 let rescue = recovery.scoreboard.last_unsacked(una, nxt, mss)?;
-                (!recovery.rescued && rescue.1 <= recovery.point).then_some(rescue)
+                // One per episode, of what was not sent again in it anyway.
+                let useful = rescue.1 <= recovery.point && rescue.0 >= recovery.high_rxt;
+                (useful && !recovery.rescued).then_some(rescue)
             })
     }
 }

@@ -144,6 +144,8 @@ pub(super) struct ReceiveSpace {
 pub(super) struct Pending {
     /// An ACK, now.
     pub ack: bool,
+    /// So many more ACKs: without SACK their number is what tells the peer of a gap (RFC 5681 §4.2).
+    pub repeats: u8,
     /// A SYN or SYN-ACK again.
     pub syn: bool,
     /// A probe of a closed window or of an idle peer.

@@ -386,7 +386,8 @@ impl Tcb {
         let room = room.min(OPTIONS_BYTES - timestamps);
         // A full segment has no room for SACK blocks: then an ACK of its own follows with them.
         let told = !self.snd.sack || self.sack_options(&mut segment.options, room);
-        self.pending.ack &= !told;
+        self.pending.ack = !told || self.pending.repeats > 0;
+        self.pending.repeats = self.pending.repeats.saturating_sub(1);
     }
 
     fn syn_options(&self, options: &mut Options) {

@@ -3,9 +3,17 @@
 mod pair;
 
 mod closing;
+mod delayed_ack;
 mod gate;
+mod keepalive;
+mod loss_recovery;
+mod nagle;
 mod opening;
+mod paws;
 mod record;
 mod reset;
 mod size;
 mod transfer;
+mod urgent;
+mod window_edge;
+mod zero_window;

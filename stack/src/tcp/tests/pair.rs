@@ -88,6 +88,9 @@ pub(super) struct Pair {
     pub now: Instant,
     pub ends: [End; 2],
     pub delay: Duration,
+    /// Time that the wire takes for each segment, each way; and when it is free again.
+    pub spacing: Duration,
+    free_at: [Instant; 2],
     /// Everything sent.
     pub sent: Vec<Sent>,
     pub arrivals: Vec<(usize, Arrival)>,
@@ -145,6 +148,8 @@ impl Pair {
             now: Instant::from_millis(10_000),
             ends: [end(client, u32::MAX - 1000), end(server, 0x7fff_fff0)],
             delay: Duration::from_millis(10),
+            spacing: Duration::ZERO,
+            free_at: [Instant::ZERO; 2],
             sent: Vec::new(),
             arrivals: Vec::new(),
             filter: Box::new(|_| Fate::Deliver),
@@ -338,9 +343,10 @@ impl Pair {
                 if self.trace {
                     println!("{sent} {fate:?}");
                 }
-                let at = now + self.delay;
                 let queue = &mut self.ends[1 - by].arriving;
                 for piece in on_the_wire(&sent.segment) {
+                    self.free_at[by] = self.free_at[by].max(now) + self.spacing;
+                    let at = self.free_at[by] + self.delay;
                     match fate {
                         Fate::Drop => {}
                         Fate::Deliver => enqueue(queue, at, piece),
@@ -365,6 +371,13 @@ fn answer_of_nobody(segment: &Segment) -> Option<Segment> {
         flags: Flags::RST,
         ..Segment::default()
     })
+}
+
+impl End {
+    /// Loses everything on its way here.
+    pub(super) fn forget(&mut self) {
+        self.arriving.clear();
+    }
 }
 
 fn enqueue(queue: &mut VecDeque<(Instant, Segment)>, at: Instant, segment: Segment) {
