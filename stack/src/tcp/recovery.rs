@@ -1,12 +1,12 @@
 //! Loss detection and recovery (RFC 6675 with SACK, RFC 6582 without, RFC 3042 limited transmit,
-//! RFC 5681 §3.2, RFC 3522 for retransmissions that turn out to have been unnecessary).
+//! RFC 5681 §3.2; RFC 3522 and RFC 3708 for retransmissions that turn out to have been unnecessary).
 //!
 //! One detail box exists from the first sign of disorder (a duplicate ACK or a SACK block) until
 //! everything is in order again. `snd.nxt` never moves back; `high_rxt` walks over what is to be sent
 //! again. Without SACK a duplicate ACK counts as one SACKed segment somewhere above `snd.una`, so that
 //! one rule, `in_flight < cwnd`, governs all sending, limited transmit included.
 //!
-//! Left out: RACK-TLP, PRR, DSACK-based undo. A retransmission that is lost again waits for the time-out.
+//! Left out: RACK-TLP, PRR. A retransmission that is lost again waits for the time-out.
 
 use super::Segment;
 use super::congestion::CongestionControl;
@@ -50,6 +50,8 @@ pub struct Recovery {
     pub rescued: bool,
     /// TSval of the first retransmission.
     pub first_value: Option<u32>,
+    /// Segments sent again in this phase that the peer has not reported as duplicates.
+    pub useful: u32,
 }
 
 impl Recovery {
@@ -63,6 +65,7 @@ impl Recovery {
             forced: false,
             rescued: false,
             first_value: None,
+            useful: 0,
         }
     }
 
@@ -73,6 +76,7 @@ impl Recovery {
         self.forced = true;
         self.rescued = false;
         self.first_value = None;
+        self.useful = 0;
     }
 
     /// Bytes in `from..to` that are not SACKed.
@@ -131,6 +135,7 @@ impl Tcb {
         if !self.snd.sack || (segment.options.sack.is_empty() && self.recovery.is_none()) {
             return 0;
         }
+        self.take_duplicate_report(segment, ack);
         let una = ack.max(self.snd.una);
         let mut blocks = arrayvec::ArrayVec::<(u64, u64), 4>::new();
         for &(left, right) in &segment.options.sack {
@@ -150,6 +155,28 @@ impl Tcb {
             .recovery
             .get_or_insert_with(|| Box::new(Recovery::new(self.snd.una)));
         recovery.scoreboard.update(una, &blocks)
+    }
+
+    /// A first block below the ACK reports what arrived twice (RFC 2883 §4). When everything that was
+    /// sent again did, there was no loss (RFC 3708 §3).
+    fn take_duplicate_report(&mut self, segment: &Segment, ack: u64) {
+        let Some(&(left, right)) = segment.options.sack.first() else {
+            return;
+        };
+        let (left, right) = (self.our_position(left), self.our_position(right));
+        let (Some(left), Some(right), Some(recovery)) = (left, right, &mut self.recovery) else {
+            return;
+        };
+        let undoable = matches!(recovery.phase, Phase::Fast | Phase::Timeout);
+        if left >= right || right > ack || !undoable || recovery.useful == 0 {
+            return;
+        }
+        let segments = (right - left).div_ceil(u64::from(self.snd.mss));
+        recovery.useful = recovery.useful.saturating_sub(segments as u32);
+        if recovery.useful == 0 {
+            self.congestion.on_undo();
+            self.leave_recovery();
+        }
     }
 
     /// `snd.una` advanced by `acked` during an episode.

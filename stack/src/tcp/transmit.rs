@@ -141,6 +141,7 @@ impl Tcb {
             }
             recovery.high_rxt = recovery.high_rxt.max(sent_to);
             recovery.forced = false;
+            recovery.useful += segments;
             recovery.first_value.get_or_insert(value);
         }
         self.statistics.retransmitted_segments += segments;
