@@ -7,131 +7,18 @@ use std::time::Duration;
 
 use outlive::counters::Counter;
 use outlive::engine::Config;
-use outlive_driver::impairment::Impairment;
-use outlive_driver::{Capabilities, Random};
+use outlive_driver::Random;
 use outlive_tests::decode::{Decoded, decode};
 use outlive_tests::frames::{ACK, FIN, RST, SYN, TcpFrame, arp, ipv4, mutated};
 use outlive_tests::memory::{Counting, live_bytes};
-use outlive_tests::simulation::application::{Directory, End, Plan, Record, connect, serve};
-use outlive_tests::simulation::host::{Host, address, mac};
-use outlive_tests::simulation::pattern::Pattern;
-use outlive_tests::simulation::world::World;
+use outlive_tests::simulation::host::{address, mac};
+use outlive_tests::simulation::service::{PORT, SERVER, Service, assert_complete};
 
 #[global_allocator]
 static HEAP: Counting = Counting;
 
-const PORT: u16 = 80;
 const MIB: isize = 1 << 20;
-const CLIENT: u8 = 1;
-const SERVER: u8 = 2;
 const STRANGER: u8 = 66;
-
-/// A client and a server that serves.
-struct Net {
-    world: World,
-    client: Host,
-    server: Host,
-    directory: Directory,
-    exchanges: u64,
-}
-
-impl Net {
-    fn new(config: Config) -> Self {
-        let mut world = World::new(1);
-        world.set_links(&Impairment {
-            delay: Duration::from_millis(5),
-            ..Impairment::default()
-        });
-        let mut host = |number| {
-            let capabilities = Capabilities::plain_ethernet(mac(number), 1500);
-            Host::add_with(&mut world, number, &capabilities, 7, config.clone())
-        };
-        let (client, server) = (host(CLIENT), host(SERVER));
-        let directory = Directory::default();
-        let service = serve(
-            world.clock(),
-            world.spawner(server.id),
-            server.listen(PORT),
-            directory.clone(),
-        );
-        world.spawn_service(server.id, service);
-        Self {
-            world,
-            client,
-            server,
-            directory,
-            exchanges: 0,
-        }
-    }
-
-    /// Starts an exchange of `bytes` each way; the records fill in as it goes.
-    fn begin(&mut self, bytes: u64) -> (Record, Record) {
-        self.exchanges += 1;
-        let patterns = (
-            Pattern::new(self.exchanges, 0),
-            Pattern::new(self.exchanges, 1),
-        );
-        let records = (Record::default(), Record::default());
-        let (directory, theirs) = (self.directory.clone(), records.1.clone());
-        let connected = move |client| {
-            directory.insert(client, Plan::simple(patterns.1, bytes, patterns.0), theirs)
-        };
-        let plan = Plan::simple(patterns.0, bytes, patterns.1);
-        let (clock, stack) = (self.world.clock(), self.client.stack.clone());
-        let application = connect(
-            clock,
-            stack,
-            self.server.at(PORT),
-            plan,
-            records.0.clone(),
-            connected,
-        );
-        self.world.spawn(self.client.id, application);
-        records
-    }
-
-    /// One exchange from begin to end, which has to work.
-    fn assert_service_works(&mut self) {
-        let records = self.begin(50_000);
-        assert_eq!(
-            self.world.run_until_done(Duration::from_secs(400)),
-            Ok(true),
-            "{records:?}"
-        );
-        assert_complete(&records, 50_000);
-    }
-
-    fn count(&self, counter: Counter) -> u64 {
-        self.server.stack.counters().get(counter)
-    }
-
-    /// All packets that the server dropped, for whatever reason.
-    fn drops(&self) -> u64 {
-        let listed = self.server.stack.counters().non_zero();
-        listed
-            .filter(|(name, _)| name.contains("_drop_"))
-            .map(|(_, value)| value)
-            .sum()
-    }
-
-    fn step(&mut self, duration: Duration) {
-        self.world.run_for(duration).expect("no violation");
-    }
-
-    fn inject(&mut self, frame: Vec<u8>) {
-        self.world.inject(self.server.id, frame);
-    }
-}
-
-fn assert_complete(records: &(Record, Record), bytes: u64) {
-    for record in [&records.0, &records.1] {
-        let seen = record.borrow();
-        assert_eq!(
-            (seen.mismatch, seen.received, &seen.reading, &seen.writing),
-            (None, bytes, &End::Complete, &End::Complete)
-        );
-    }
-}
 
 /// A segment to the server's port from anywhere.
 fn to_server(source: SocketAddrV4) -> TcpFrame {
@@ -154,9 +41,9 @@ fn stranger(port: u16) -> SocketAddrV4 {
 
 /// Frames of a whole exchange: handshake with all options, data both ways, close.
 fn recorded() -> Vec<Vec<u8>> {
-    let mut net = Net::new(Config::default());
+    let mut net = Service::pair(&Config::default());
     net.world.record_frames();
-    net.assert_service_works();
+    net.assert_works();
     net.world
         .recorded_frames()
         .iter()
@@ -166,8 +53,8 @@ fn recorded() -> Vec<Vec<u8>> {
 
 #[test]
 fn random_frames_are_counted_and_forgotten() {
-    let mut net = Net::new(Config::default());
-    net.assert_service_works();
+    let mut net = Service::pair(&Config::default());
+    net.assert_works();
     let (mut random, before, heap) = (Random::from_seed(3), net.drops(), live_bytes());
     for round in 0..40_000u64 {
         let len = random.below(if round % 10 == 0 { 2000 } else { 80 }) as usize;
@@ -189,21 +76,21 @@ fn random_frames_are_counted_and_forgotten() {
         "{} bytes more",
         live_bytes() - heap
     );
-    net.assert_service_works();
+    net.assert_works();
 }
 
 #[test]
 fn mutations_of_a_valid_exchange_do_no_harm() {
     let frames = recorded();
     let mut random = Random::from_seed(4);
-    let mut net = Net::new(Config::default());
+    let mut net = Service::pair(&Config::default());
     for round in 0..60_000 {
         let original = &frames[random.below(frames.len() as u64) as usize];
         let frame = mutated(original, &mut random);
         let target = if random.chance(1, 2) {
             net.server.id
         } else {
-            net.client.id
+            net.clients[0].id
         };
         net.world.inject(target, frame);
         if round % 16 == 0 {
@@ -214,12 +101,12 @@ fn mutations_of_a_valid_exchange_do_no_harm() {
     }
     net.step(Duration::from_secs(600));
     assert_eq!(net.server.stack.connections(), 0);
-    net.assert_service_works();
+    net.assert_works();
 }
 
 #[test]
 fn every_truncation_of_a_valid_frame_is_dropped_and_counted() {
-    let mut net = Net::new(Config::default());
+    let mut net = Service::pair(&Config::default());
     let frames = recorded();
     for frame in frames.iter().take(12) {
         for len in 0..frame.len().min(120) {
@@ -236,12 +123,12 @@ fn every_truncation_of_a_valid_frame_is_dropped_and_counted() {
             );
         }
     }
-    net.assert_service_works();
+    net.assert_works();
 }
 
 #[test]
 fn impossible_options_are_survived() {
-    let mut net = Net::new(Config::default());
+    let mut net = Service::pair(&Config::default());
     let cases: [&[u8]; 14] = [
         &[2, 0, 5, 180],
         &[2, 1, 5, 180],
@@ -268,16 +155,16 @@ fn impossible_options_are_survived() {
         }
     }
     net.step(Duration::from_secs(300));
-    net.assert_service_works();
+    net.assert_works();
 }
 
 #[test]
 fn overlapping_and_endless_fragments_are_dropped_within_limits() {
-    let mut net = Net::new(Config::default());
-    net.assert_service_works();
+    let mut net = Service::pair(&Config::default());
+    net.assert_works();
     let heap = live_bytes();
     let macs = (mac(SERVER), mac(STRANGER));
-    let fragment = |net: &mut Net, source: Ipv4Addr, id: u16, field: u16, len: usize| {
+    let fragment = |net: &mut Service, source: Ipv4Addr, id: u16, field: u16, len: usize| {
         net.inject(ipv4(
             macs,
             source,
@@ -316,13 +203,13 @@ fn overlapping_and_endless_fragments_are_dropped_within_limits() {
         "{} bytes never given back",
         live_bytes() - heap
     );
-    net.assert_service_works();
+    net.assert_works();
 }
 
 #[test]
 fn a_syn_flood_stays_within_the_syn_queue() {
-    let mut net = Net::new(Config::default());
-    net.assert_service_works();
+    let mut net = Service::pair(&Config::default());
+    net.assert_works();
     let heap = live_bytes();
     let mut random = Random::from_seed(5);
     for round in 0..100_000u32 {
@@ -356,13 +243,13 @@ fn a_syn_flood_stays_within_the_syn_queue() {
         "{} bytes never given back",
         live_bytes() - heap
     );
-    net.assert_service_works();
+    net.assert_works();
 }
 
 #[test]
 fn an_arp_flood_stays_within_the_neighbour_cache() {
-    let mut net = Net::new(Config::default());
-    net.assert_service_works();
+    let mut net = Service::pair(&Config::default());
+    net.assert_works();
     let heap = live_bytes();
     for round in 0..100_000u32 {
         let [_, b, c, d] = round.to_be_bytes();
@@ -384,13 +271,13 @@ fn an_arp_flood_stays_within_the_neighbour_cache() {
         live_bytes() - heap
     );
     net.step(Duration::from_secs(60));
-    net.assert_service_works();
+    net.assert_works();
 }
 
 #[test]
 fn a_segment_from_ourselves_to_ourselves_is_dropped() {
-    let mut net = Net::new(Config::default());
-    net.assert_service_works();
+    let mut net = Service::pair(&Config::default());
+    net.assert_works();
     let before = net.drops();
     let mut land = to_server(SocketAddrV4::new(address(SERVER), PORT));
     for _ in 0..100 {
@@ -403,16 +290,16 @@ fn a_segment_from_ourselves_to_ourselves_is_dropped() {
         (net.drops() - before, net.server.stack.connections()),
         (100, 0)
     );
-    net.assert_service_works();
+    net.assert_works();
 }
 
 /// A stranger who knows addresses and ports, and whose guesses of the sequence number sometimes fall into
 /// the window, but never on its left edge (RFC 5961).
 #[test]
 fn blind_injection_does_not_disturb_a_connection() {
-    let mut net = Net::new(Config::default());
+    let mut net = Service::pair(&Config::default());
     net.world.record_frames();
-    let records = net.begin(4_000_000);
+    let records = net.begin(0, 4_000_000);
     net.step(Duration::from_millis(40));
     let client = net
         .world
@@ -440,8 +327,7 @@ fn blind_injection_does_not_disturb_a_connection() {
             net.step(Duration::from_micros(100));
         }
     }
-    let done = net.world.run_until_done(Duration::from_secs(400));
-    assert_eq!(done, Ok(true), "{records:?}");
+    net.finish();
     assert_complete(&records, 4_000_000);
     let challenges = net.count(Counter::TcpChallengeAcks) - before;
     let listed: Vec<_> = net.server.stack.counters().non_zero().collect();
@@ -453,7 +339,7 @@ fn blind_injection_does_not_disturb_a_connection() {
 }
 
 /// The last ACK number that the server sent to the client.
-fn newest_ack(net: &Net, client: SocketAddrV4) -> u32 {
+fn newest_ack(net: &Service, client: SocketAddrV4) -> u32 {
     let frames = net.world.recorded_frames().iter().rev();
     let to_client = |frame: &bytes::Bytes| match decode(frame) {
         Ok(Decoded::Tcp(segment)) if segment.destination == client => segment.ack,

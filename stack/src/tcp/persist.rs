@@ -69,12 +69,18 @@ impl Tcb {
         if !std::mem::take(&mut self.pending.probe) {
             return None;
         }
-        self.stamp(
+        let owed = self.rcv.acked < self.rcv.committed;
+        let probe = self.stamp(
             now,
             Draft {
                 from: self.snd.una - 1,
                 ..Draft::default()
             },
-        )
+        );
+        if owed {
+            // The peer drops the probe for its sequence number, and what it acknowledges with it.
+            self.acknowledge_now();
+        }
+        probe
     }
 }

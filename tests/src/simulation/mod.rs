@@ -11,6 +11,7 @@ pub mod node;
 pub mod offload;
 pub mod pattern;
 pub mod ranges;
+pub mod service;
 pub mod tasks;
 pub mod watcher;
 pub mod world;
