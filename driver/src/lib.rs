@@ -4,10 +4,12 @@
 //! *batches* of frames. The frame types carry what the hardware or the kernel knows or is to do about
 //! them (checksum state, segment size); nothing here knows a protocol above Ethernet.
 //!
-//! Lowest of all live [`Instant`] and [`Random`], which the stack takes as arguments everywhere.
+//! Lowest of all live what the stack re-exports: [`Instant`] and [`Random`], which it takes as arguments
+//! everywhere, and the Internet [`checksum`], which captures and wires in memory need as well.
 
 mod block;
-mod checksum;
+pub mod checksum;
+mod complete;
 mod counters;
 pub mod device;
 mod error;

@@ -6,7 +6,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::checksum::{add, complete, sum};
+use crate::checksum::{combine, sum};
+use crate::complete::complete;
 use crate::device::Medium;
 use crate::frame::{
     Checksum, PartialChecksum, RxChecksum, RxFrame, Segmentation, SegmentationKind, TxFrame,
@@ -189,10 +190,8 @@ impl Layout {
         let addresses = if self.version == 4 { 12..20 } else { 8..40 };
         let network = &segment[self.network..];
         let length = (segment.len() - self.transport) as u16;
-        add(
-            add(sum(&network[addresses]), u16::from(self.protocol)),
-            length,
-        )
+        let numbers = combine(u16::from(self.protocol), length, false);
+        combine(sum(&network[addresses]), numbers, false)
     }
 }
 

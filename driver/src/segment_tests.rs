@@ -1,6 +1,7 @@
 //! The cut segments, judged by an independent decoder.
 
 use super::*;
+use crate::checksum;
 use pnet::packet::Packet;
 use pnet::packet::ip::IpNextHeaderProtocols;
 use pnet::packet::ipv4::{self, Ipv4Packet, MutableIpv4Packet};
@@ -164,10 +165,8 @@ proptest! {
 /// A whole frame with the pseudo-header sum in its checksum field.
 fn unfinished(payload: &[u8]) -> TxFrame {
     let mut segment = tcp_segment(0x18, payload);
-    let pseudo = add(
-        add(sum(&[10, 0, 0, 1, 10, 0, 0, 2]), u16::from(TCP)),
-        segment.len() as u16,
-    );
+    let (source, destination) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    let pseudo = checksum::pseudo_header(source, destination, TCP, segment.len());
     put(&mut segment, 16, pseudo);
     let datagram = ipv4(IpNextHeaderProtocols::Tcp.0, &segment);
     let mut frame = TxFrame::default();

@@ -5,14 +5,13 @@
 //! | module | job |
 //! |---|---|
 //! | [`wire`] | byte formats: read a header in place, emit one |
-//! | [`checksum`] | the Internet checksum, SIMD where the machine has it |
-//! | [`packet`], [`time`], [`random`] | scatter/gather frames, time and random numbers, from the driver |
+//! | [`checksum`], [`time`], [`random`] | from the driver: the Internet checksum, SIMD where the machine has it; time and random numbers |
+//! | [`packet`] | scatter/gather packets |
 //! | [`counters`] | what happened, and why a packet was dropped |
 //! | [`ethernet`], [`ip`], [`udp`], [`tcp`] | one room per protocol, each with a reader and a writer |
 //! | [`engine`] | threads, channels, timers, wake-ups: the only module that spawns or sleeps |
 //! | [`socket`] | what applications use |
 
-pub mod checksum;
 pub mod counters;
 pub mod engine;
 pub mod ethernet;
@@ -24,4 +23,4 @@ pub mod tcp;
 pub mod udp;
 pub mod wire;
 
-pub use outlive_driver::{random, time};
+pub use outlive_driver::{checksum, random, time};

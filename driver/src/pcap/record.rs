@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 
 use super::file::{Direction, FileWriter};
-use crate::checksum::complete;
+use crate::complete::complete;
 use crate::device::{Interface, Queue, Receive, Transmit};
 use crate::error::OpenError;
 use crate::frame::{Checksum, RxChecksum, RxFrame, TxFrame};

@@ -1,7 +1,7 @@
 //! Every loop against the definition, written as plainly as RFC 1071 §4.1 has it.
 
 use super::*;
-use outlive_driver::Random;
+use crate::Random;
 use proptest::prelude::*;
 
 fn definition(data: &[u8]) -> u16 {
