@@ -172,9 +172,9 @@ impl Drop for Handle {
     fn drop(&mut self) {
         let linger = self.linger();
         if linger == Some(Duration::ZERO) {
-            return self.change(|tcb, _| Tcb::abort(tcb));
+            return self.change(|tcb, _| tcb.abort());
         }
-        self.change(|tcb, now| tcb.close(now));
+        self.change(Tcb::close);
         if let Some(linger) = linger {
             let deadline = self.stack.now() + linger;
             self.stack.wait_until(deadline, || self.is_delivered());
