@@ -209,10 +209,10 @@ impl Queue {
         }
     }
 
-    /// The device is gone: nothing more will come or go.
+    /// The device is gone, or this code is wrong: nothing more will come or go.
     pub(crate) fn fail(&self, error: &io::Error) {
         if !self.stopping.swap(true, Ordering::AcqRel) {
-            tracing::error!(%error, "the device is gone");
+            tracing::error!(%error, "a queue is out of order");
         }
         self.end_waits();
     }

@@ -6,6 +6,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
@@ -39,7 +40,7 @@ impl RunToCompletion {
             let queue = Arc::clone(queue);
             let thread = thread::Builder::new()
                 .name(format!("outlive-{index}"))
-                .spawn(move || queue.run_background())?;
+                .spawn(move || run(&queue))?;
             threads.push(thread);
         }
         Ok(Self {
@@ -55,6 +56,14 @@ impl RunToCompletion {
             (None, queues) => &queues[0],
             (Some(flow), queues) => &queues[self.hasher.hash_one(flow) as usize % queues.len()],
         }
+    }
+}
+
+/// A queue whose thread panicked is out of order: whoever waits for it is told, instead of waiting for
+/// ever.
+fn run(queue: &Queue) {
+    if catch_unwind(AssertUnwindSafe(|| queue.run_background())).is_err() {
+        queue.fail(&io::Error::other("the thread of the queue panicked"));
     }
 }
 

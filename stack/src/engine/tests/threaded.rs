@@ -48,6 +48,7 @@ in_all_topologies!(
     writers_combine_and_lose_nothing,
     two_queues_share_the_connections,
     shutdown_sends_everybody_away,
+    a_queue_is_served_after_its_driver_left,
 );
 
 /// A device with two queues, of which each end keeps a connection on one of its own choice.
@@ -67,6 +68,32 @@ fn two_queues_share_the_connections(topology: Topology, offloads: bool) {
         }
     });
     assert!(a.shutdown(Duration::from_secs(5)));
+}
+
+/// A thread that waited alone has driven the queue. Once it is gone, somebody else must receive what
+/// comes, whether the wait was short or long.
+fn a_queue_is_served_after_its_driver_left(topology: Topology, offloads: bool) {
+    let (a, b) = stacks(topology, offloads);
+    let listener = TcpListener::bind(&b, at(2, 80)).unwrap();
+    let mut client = TcpStream::connect(&a, at(2, 80)).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    for wait_ms in [0, 1, 30, 0, 100] {
+        if wait_ms > 0 {
+            client
+                .set_read_timeout(Some(Duration::from_millis(wait_ms)))
+                .unwrap();
+            assert!(client.read(&mut [0]).is_err());
+            client.set_read_timeout(None).unwrap();
+        }
+        server.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        // Nobody waits from here on; the test only looks.
+        server.write_all(&[7; 20_000]).unwrap();
+        while client.info().receive_queue_bytes < 20_000 {
+            thread::yield_now();
+        }
+        client.read_exact(&mut [0; 20_000]).unwrap();
+    }
 }
 
 /// Whoever waits for a connection when the stack is shut down is told.
