@@ -139,7 +139,8 @@ impl Tcb {
             Commit::Fin { .. } => gating.fin = Stage::Committed,
             Commit::Abort => gating.abort = Stage::Committed,
             &Commit::Received { upto, right_edge } => {
-                gating.right_edge = gating.right_edge.max(right_edge);
+                // A FIN just beyond the window was taken all the same.
+                gating.right_edge = gating.right_edge.max(right_edge).max(upto);
                 let upto = upto.min(self.rcv.nxt);
                 if upto > self.rcv.committed {
                     self.rcv.committed = upto;

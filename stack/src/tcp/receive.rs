@@ -55,6 +55,10 @@ impl Tcb {
         }
         if inserted.advanced > 0 {
             self.rcv.nxt += inserted.advanced;
+            if self.rcv.fin < self.rcv.nxt {
+                // A FIN in the middle of what came earlier: no honest peer sends that.
+                self.rcv.fin = NEVER;
+            }
             if self.gating.is_none() {
                 self.rcv.committed = self.rcv.nxt;
             }

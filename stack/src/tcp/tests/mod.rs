@@ -5,6 +5,7 @@ mod pair;
 mod closing;
 mod delayed_ack;
 mod gate;
+mod hostile;
 mod keepalive;
 mod loss_recovery;
 mod nagle;
