@@ -6,7 +6,7 @@
 
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::Error;
 use super::congestion::CongestionControl;
@@ -28,7 +28,8 @@ impl Tcb {
         }
         self.send_room()?;
         let skipped = self.swallow(bytes.len());
-        let mut bytes = bytes.slice(skipped..);
+        let mut bytes = bytes;
+        bytes.advance(skipped);
         bytes.truncate(self.send_room()?);
         let taken = skipped + bytes.len();
         self.send_queue.push(bytes);

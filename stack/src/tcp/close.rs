@@ -2,9 +2,9 @@
 //! (§3.9.2.2, RFC 5461, RFC 5927).
 
 use super::send_queue::SendQueue;
+use super::stamp::Draft;
 use super::state::State;
 use super::tcb::{NEVER, Tcb};
-use super::transmit::Draft;
 use super::{Error, Flags, TxSegment};
 use crate::ip::{ErrorKind, Path};
 use crate::time::Instant;

@@ -35,8 +35,10 @@ pub mod send_queue;
 pub mod sequence;
 pub mod settings;
 pub mod shared;
+pub mod snapshot;
 #[cfg(test)]
 mod stage_tests;
+mod stamp;
 pub mod state;
 mod table;
 pub mod tcb;

@@ -8,8 +8,8 @@
 
 use super::Error;
 use super::TxSegment;
+use super::stamp::Draft;
 use super::tcb::Tcb;
-use super::transmit::Draft;
 use crate::time::Instant;
 
 impl Tcb {

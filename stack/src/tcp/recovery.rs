@@ -19,7 +19,7 @@ const DUP_THRESH: u32 = 3;
 
 /// What is being done about missing segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(super) enum Phase {
     /// Something is missing; it may only be late.
     Disorder,
     /// Fast retransmit and fast recovery.
@@ -33,7 +33,7 @@ pub enum Phase {
 
 /// Detail of an episode of disorder or loss.
 #[derive(Clone, Debug)]
-pub struct Recovery {
+pub(super) struct Recovery {
     /// What is being done.
     pub phase: Phase,
     /// `snd.nxt` when the phase began: once that is acknowledged it is over.

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::pair::{CLIENT, Pair, SERVER, defaults, parameters, pattern, rough};
 use crate::random::Random;
-use crate::tcp::record::{Continuation, Snapshot};
+use crate::tcp::record::Continuation;
+use crate::tcp::snapshot::Snapshot;
 use crate::tcp::{Parameters, State, Tcb};
 
 /// How the bytes are divided does not matter.

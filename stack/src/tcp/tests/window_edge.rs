@@ -31,7 +31,7 @@ proptest! {
             pair.now = tick;
             while let Ok(Some(taken)) = pair.tcb(SERVER).recv(&mut into) {
                 read.extend_from_slice(&into[..taken]);
-                if pair.now.as_nanos() % 3 == 0 {
+                if pair.now.as_nanos().is_multiple_of(3) {
                     break;
                 }
             }
