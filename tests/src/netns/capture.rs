@@ -84,6 +84,13 @@ impl<'a> Capture<'a> {
         for protocol in ["ip", "tcp", "udp"] {
             tshark.args(["-o", &format!("{protocol}.check_checksum:TRUE")]);
         }
+        // Of TCP only the segments count here; putting the stream together takes most of the time.
+        tshark.args([
+            "-o",
+            "tcp.desegment_tcp_streams:FALSE",
+            "--disable-protocol",
+            "http",
+        ]);
         tshark.args(["-n", "-T", "fields"]);
         for field in fields {
             tshark.args(["-e", field]);
