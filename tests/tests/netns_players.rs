@@ -43,12 +43,10 @@ fn a_browser_plays_and_seeks() {
 
     let mut browser = Chromium::start(&link.client, &sandbox.folder().join("profile"));
     browser.open(&format!("http://{SERVER}/"));
+    let film = browser.evaluate("return document.querySelector('a[href^=\"/?film=\"]').href;");
+    browser.open(&film);
     let played = browser.evaluate(
-        "const video = document.querySelector('video') || (await (async () => {
-             document.querySelector('a[href*=film]').click();
-             for (let i = 0; i < 100 && !document.querySelector('video'); i++) await wait(100);
-             return document.querySelector('video');
-         })());
+        "const video = document.querySelector('video');
          video.muted = true;
          await video.play();
          await until(() => video.currentTime > 1);

@@ -15,6 +15,9 @@ fn transfer(device: Device, options: &[&str]) {
     let bytes = transfer_bytes() / if wire_sized { 4 } else { 1 };
     let file = media.random_file("random.bin", bytes);
     let server = link.serve_video(&media, options);
+    if wire_sized {
+        link.without_client_offloads();
+    }
     let capture = Capture::start(link.client.clone(), link.client_interface);
 
     let sum = link
@@ -38,9 +41,13 @@ fn transfer(device: Device, options: &[&str]) {
     let clean = (
         findings.bad_checksums,
         findings.resets,
-        findings.retransmissions,
+        findings.server_retransmissions,
     );
     assert_eq!(clean, (0, 0, 0), "{findings:?}\n{counted}");
+    assert!(
+        findings.client_retransmissions * 500 <= findings.segments,
+        "{findings:?}\n{counted}"
+    );
 }
 
 #[test]

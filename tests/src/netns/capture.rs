@@ -5,6 +5,7 @@ use std::process::{Child, Command};
 
 use super::command::{Finished, require};
 use super::sandbox::Netns;
+use super::topology::{CLIENT, SERVER};
 
 /// A running recorder.
 pub struct Capture<'a> {
@@ -22,8 +23,11 @@ pub struct Findings {
     pub bad_checksums: usize,
     /// Segments with RST.
     pub resets: usize,
-    /// Segments sent again, for whatever reason.
-    pub retransmissions: usize,
+    /// Segments that the server sent again, for whatever reason.
+    pub server_retransmissions: usize,
+    /// Segments that the client sent again: at 4 ms without an ACK Linux probes for a loss, so a few when
+    /// the machine is busy with something else.
+    pub client_retransmissions: usize,
 }
 
 impl<'a> Capture<'a> {
@@ -74,7 +78,12 @@ impl<'a> Capture<'a> {
                 0
             },
             resets: count(|frame| frame.says(RESET)),
-            retransmissions: count(|frame| frame.has(RETRANSMISSION)),
+            server_retransmissions: count(|frame| {
+                frame.has(RETRANSMISSION) && frame.is_from(SERVER)
+            }),
+            client_retransmissions: count(|frame| {
+                frame.has(RETRANSMISSION) && frame.is_from(CLIENT)
+            }),
         }
     }
 
@@ -101,17 +110,19 @@ impl<'a> Capture<'a> {
 }
 
 /// What is asked about every frame, and where in the line the answer stands.
-const FIELDS: [&str; 6] = [
+const FIELDS: [&str; 7] = [
     "tcp.len",
     "tcp.flags.reset",
     "tcp.analysis.retransmission",
     "ip.checksum.status",
     "tcp.checksum.status",
     "udp.checksum.status",
+    "ip.src",
 ];
 const TCP: usize = 0;
 const RESET: usize = 1;
 const RETRANSMISSION: usize = 2;
+const SOURCE: usize = 6;
 const CHECKSUMS: std::ops::Range<usize> = 3..6;
 
 /// tshark's line about a frame.
@@ -125,6 +136,10 @@ impl Frame<'_> {
     /// The frame has such a field, whatever it says.
     fn has(&self, index: usize) -> bool {
         !self.field(index).is_empty()
+    }
+
+    fn is_from(&self, address: &str) -> bool {
+        self.field(SOURCE).split(',').next() == Some(address)
     }
 
     /// A flag is set; versions of tshark differ in how they say so.

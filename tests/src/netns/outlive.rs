@@ -12,7 +12,7 @@ use super::sandbox::Netns;
 /// Longest life of a server under test, so that a stuck test ends.
 const LIFE_S: u32 = 600;
 
-/// The program: `$OUTLIVE` if set, otherwise built by cargo in the profile of the tests.
+/// The program: `$OUTLIVE` if set, otherwise built by cargo as it is released.
 ///
 /// # Panics
 /// When it cannot be built.
@@ -25,19 +25,17 @@ pub fn outlive_command() -> &'static Path {
 }
 
 fn build() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--release", "--package", "outlive-cli"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .status()
+        .expect("cargo can be started");
+    assert!(status.success(), "the outlive command does not build");
     // A test program lies in target/PROFILE/deps.
     let test_program = std::env::current_exe().expect("this program has a path");
-    let profile_folder = test_program.ancestors().nth(2).expect("target/PROFILE");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .args(["build", "--quiet", "--package", "outlive-cli"])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    if profile_folder.ends_with("release") {
-        cargo.arg("--release");
-    }
-    let status = cargo.status().expect("cargo can be started");
-    assert!(status.success(), "the outlive command does not build");
-    profile_folder.join("outlive")
+    let target = test_program.ancestors().nth(3).expect("target");
+    target.join("release/outlive")
 }
 
 /// A running server. Dropping it leaves its end to the sandbox.

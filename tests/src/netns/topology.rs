@@ -1,5 +1,6 @@
 //! How server and client are joined: a TAP device, a virtual cable, or an impaired link.
 
+use super::command::require;
 use super::outlive::Server;
 use super::sandbox::{Netns, Sandbox};
 
@@ -100,6 +101,15 @@ impl<'a> Link<'a> {
                 .to_vec(),
         };
         (link, relay)
+    }
+
+    /// Has the client's kernel finish checksums and cut segments itself, as for a real wire.
+    pub fn without_client_offloads(&self) {
+        require(&["ethtool"]);
+        let interface = self.client_interface;
+        let _ = self.client.shell(&format!(
+            "ethtool -K {interface} tx off tso off gso off gro off"
+        ));
     }
 
     /// Starts `outlive video` on this link, serving `media`.
