@@ -85,8 +85,10 @@ pub fn start(server: &Arc<Server>, stack: &Stack, address: SocketAddr) -> io::Re
 async fn accept(server: Arc<Server>, listener: TcpListener, timers: Arc<Timers>) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            // First: a stack that shuts down closes its listeners too, and that is no error.
+            biased;
             () = server.stopping() => return,
+            accepted = listener.accept() => accepted,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
