@@ -28,10 +28,14 @@ as_root() {
   fi
 }
 
-# setup TOOL...: installs the packages of those that are missing, and Rust.
+# setup TOOL...: installs the packages of those that are missing, and Rust if something is to be built.
 setup() {
   PATH=$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin
   local tools=("$@" cc)
+  if [[ -n ${OUTLIVE:-} ]]; then
+    setup_tools "$@"
+    return
+  fi
   rust_is_new_enough || command -v rustup >/dev/null || tools+=(curl update-ca-certificates)
   setup_tools "${tools[@]}"
   setup_rust
