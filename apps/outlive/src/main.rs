@@ -6,6 +6,11 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+/// Buffers of 64 KiB come and go with every segment. The system's allocator gives such memory back to the
+/// kernel at once and takes it anew, page fault by page fault; this one keeps it for a moment.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Servers on Outlive, a TCP/IP stack in userspace.
 #[derive(Debug, Parser)]
 #[command(name = "outlive", version, after_help = EXAMPLES)]

@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use super::Error;
 use super::congestion::CongestionControl;
 use super::state::State;
-use super::tcb::{NEVER, Tcb};
+use super::tcb::{FIRST_BYTE, NEVER, Tcb};
 
 /// Pieces up to this size are copied together: cheaper than to keep each by reference.
 const COPY_BYTES: usize = 256;
@@ -60,7 +60,9 @@ impl Tcb {
             return Err(Error::BrokenPipe);
         }
         let limit = self.settings.send_limit(self.congestion.cwnd());
-        Ok(limit.saturating_sub(self.send_queue.len()))
+        let unsent = self.send_queue.end().saturating_sub(self.snd.nxt.max(FIRST_BYTE)) as usize;
+        let room = limit.saturating_sub(self.send_queue.len());
+        Ok(room.min(self.settings.unsent_limit().saturating_sub(unsent)))
     }
 
     /// Moves received bytes into `into`. `None`: nothing yet; `Some(0)`: the peer has closed (or `into`
@@ -134,10 +136,11 @@ impl Tcb {
         !self.is_opening() && self.send_room().map_or(true, |room| room > 0)
     }
 
-    /// True when a third of the queue is free: so much that waking its writer pays (as Linux).
+    /// True when a third of what may be queued at once is free: so much that waking its writer pays (as Linux).
     fn is_worth_waking_writer(&self) -> bool {
         let limit = self.settings.send_limit(self.congestion.cwnd());
-        !self.is_opening() && self.send_room().map_or(true, |room| room >= limit / 3)
+        let worth = limit.min(self.settings.unsent_limit()) / 3;
+        !self.is_opening() && self.send_room().map_or(true, |room| room >= worth)
     }
 
     /// The handshake is not over.

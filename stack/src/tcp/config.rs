@@ -30,6 +30,9 @@ pub struct Config {
     pub retries: u8,
     /// Largest buffers that automatic tuning goes to, in bytes: of a send queue.
     pub max_send_buffer_bytes: usize,
+    /// Most bytes of a tuned send queue that may wait for their first transmission (like Linux's
+    /// `tcp_notsent_lowat`): what was written leaves while it is still in the processor's cache.
+    pub max_unsent_bytes: usize,
     /// The same of a receive queue.
     pub max_receive_buffer_bytes: usize,
     /// The window offered at first, in bytes, before tuning.
@@ -61,6 +64,7 @@ impl Default for Config {
             syn_retries: 7,
             retries: 15,
             max_send_buffer_bytes: 4 << 20,
+            max_unsent_bytes: 512 << 10,
             max_receive_buffer_bytes: 6 << 20,
             initial_receive_buffer_bytes: 64 << 10,
             max_half_open: 65_536,

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 /// Writes of at least this many bytes get memory of their own.
 const LARGE_WRITE_BYTES: usize = 16 << 10;
 /// Largest piece that one write is copied to, so that acknowledged memory is given back in steps.
-const MAX_CHUNK_BYTES: usize = 256 << 10;
+const MAX_CHUNK_BYTES: usize = 64 << 10;
 const MIN_BLOCK_BYTES: usize = 512;
 const MAX_BLOCK_BYTES: usize = 32 << 10;
 /// Slices of one segment: the kernel takes 1024 buffers in one call, but long lists cost more than a

@@ -97,6 +97,14 @@ impl Settings {
             .min(self.config.max_send_buffer_bytes)
             .max(MIN_BUFFER_BYTES)
     }
+
+    /// Most of the send queue that may wait for its first transmission.
+    pub(super) fn unsent_limit(&self) -> usize {
+        match self.options.send_buffer_bytes {
+            Some(_) => usize::MAX,
+            None => self.config.max_unsent_bytes,
+        }
+    }
 }
 
 impl Tcb {
