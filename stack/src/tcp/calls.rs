@@ -60,7 +60,10 @@ impl Tcb {
             return Err(Error::BrokenPipe);
         }
         let limit = self.settings.send_limit(self.congestion.cwnd());
-        let unsent = self.send_queue.end().saturating_sub(self.snd.nxt.max(FIRST_BYTE)) as usize;
+        let unsent = self
+            .send_queue
+            .end()
+            .saturating_sub(self.snd.nxt.max(FIRST_BYTE)) as usize;
         let room = limit.saturating_sub(self.send_queue.len());
         Ok(room.min(self.settings.unsent_limit().saturating_sub(unsent)))
     }

@@ -245,8 +245,10 @@ mod tests {
         Release(usize),
     }
 
+    const LARGEST_WRITE_BYTES: usize = 400_000;
+
     fn step() -> impl Strategy<Value = Step> {
-        let size = prop_oneof![4 => 0usize..40, 2 => 0usize..3000, 1 => 0usize..400_000];
+        let size = prop_oneof![4 => 0usize..40, 2 => 0usize..3000, 1 => 0..LARGEST_WRITE_BYTES];
         prop_oneof![
             size.clone().prop_map(Step::Push),
             size.clone().prop_map(Step::PushCopy),
@@ -294,7 +296,7 @@ mod tests {
                 prop_assert_eq!(queue.end(), end);
                 prop_assert!(!queue.is_empty() || queue.heap_bytes() == 0);
                 // At most one partly acknowledged piece at the front, and one open block.
-                let own = 2 * MAX_CHUNK_BYTES + 512 * size_of::<Chunk>();
+                let own = 2 * LARGEST_WRITE_BYTES + 512 * size_of::<Chunk>();
                 prop_assert!(queue.heap_bytes() <= 2 * queue.len() + own, "{}", queue.heap_bytes());
             }
         }
