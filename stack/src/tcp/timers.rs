@@ -14,6 +14,8 @@ use crate::time::Instant;
 const R1: u8 = 3;
 /// Full-sized segments lost this often in a row, while the path once worked, hint at a black hole.
 const BLACK_HOLE_RETRIES: u8 = 4;
+/// Options of one segment at most (RFC 9293 §3.1).
+const MAX_OPTIONS_BYTES: u64 = 40;
 /// Retransmissions of a SYN-ACK: a minute, as Linux.
 const SYN_ACK_RETRIES: u8 = 5;
 /// Time-outs of a connection that nobody holds any more (as Linux, `tcp_orphan_retries`).
@@ -212,11 +214,16 @@ impl Tcb {
     }
 
     /// RFC 2923 §2.1, RFC 4821 §7.7: when only full-sized segments fail, the path MTU may be smaller
-    /// than anybody told.
+    /// than anybody told. If the next smaller size does not help either, a still smaller one may, two
+    /// time-outs later: not at once, since a peer that is only away for a while looks the same.
     fn suspect_black_hole(&mut self) {
         let outstanding = self.snd.nxt - self.snd.una;
-        if self.statistics.retries == BLACK_HOLE_RETRIES
-            && outstanding >= u64::from(self.effective_mss())
+        let retries = self.statistics.retries;
+        // With all its options such a segment fits every path.
+        let fits = u64::from(self.path.default_mss()) - MAX_OPTIONS_BYTES;
+        if retries >= BLACK_HOLE_RETRIES
+            && (retries - BLACK_HOLE_RETRIES).is_multiple_of(2)
+            && outstanding > fits
         {
             self.hints.black_hole = true;
         }

@@ -182,6 +182,14 @@ impl Default for Seen {
     }
 }
 
+impl Seen {
+    /// Notes data read; the first wrong byte is remembered.
+    fn take(&mut self, expects: Pattern, data: &[u8]) {
+        self.mismatch = self.mismatch.or(expects.mismatch(self.received, data));
+        self.received += data.len() as u64;
+    }
+}
+
 /// Filled in as the application goes on.
 pub type Record = Rc<RefCell<Seen>>;
 
@@ -198,12 +206,21 @@ impl Directory {
     }
 }
 
-/// Accepts connections for ever and runs their plans.
-pub async fn serve(clock: Clock, spawner: Spawner, listener: TcpListener, directory: Directory) {
+/// Accepts connections for ever and runs their plans; looks for the next one after `pause`.
+pub async fn serve(
+    clock: Clock,
+    spawner: Spawner,
+    listener: TcpListener,
+    directory: Directory,
+    pause: Duration,
+) {
     while let Ok((stream, client)) = listener.accept().await {
         let known = directory.plans.borrow_mut().remove(&client);
         if let Some((plan, record)) = known {
             spawner.spawn(run(clock.clone(), stream, plan, record));
+        }
+        if pause > Duration::ZERO {
+            clock.sleep(pause).await;
         }
     }
 }
@@ -305,10 +322,7 @@ async fn read_all(clock: &Clock, stream: &TcpStream, plan: &Plan, record: &Recor
             Some(Ok(data)) if data.is_empty() => return End::Complete,
             Some(Ok(data)) => data,
         };
-        let mut seen = record.borrow_mut();
-        seen.mismatch = seen.mismatch.or(plan.expects.mismatch(received, &data));
-        seen.received += data.len() as u64;
-        drop(seen);
+        record.borrow_mut().take(plan.expects, &data);
         plan.read.pause(clock, &mut random).await;
     }
 }

@@ -62,6 +62,7 @@ impl Service {
             spawner,
             server.listen(PORT),
             directory.clone(),
+            Duration::ZERO,
         );
         world.spawn_service(server.id, service);
         Self {

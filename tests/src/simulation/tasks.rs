@@ -143,8 +143,11 @@ impl Wake for TaskWaker {
     }
 }
 
+/// What a task runs.
+type Application = Pin<Box<dyn Future<Output = ()>>>;
+
 struct Task {
-    future: Pin<Box<dyn Future<Output = ()>>>,
+    future: Application,
     waker: Arc<TaskWaker>,
     /// Runs for as long as its host does: nobody waits for it to end.
     service: bool,
@@ -153,7 +156,7 @@ struct Task {
 /// Starts tasks from within a task of the same host.
 #[derive(Clone, Default)]
 pub struct Spawner {
-    started: Rc<RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>>>,
+    started: Rc<RefCell<Vec<Application>>>,
 }
 
 impl Spawner {
@@ -189,7 +192,7 @@ impl Tasks {
         self.spawner.clone()
     }
 
-    fn start(&mut self, future: Pin<Box<dyn Future<Output = ()>>>, service: bool) {
+    fn start(&mut self, future: Application, service: bool) {
         let waker = Arc::new(TaskWaker {
             index: self.tasks.len(),
             queued: AtomicBool::new(false),

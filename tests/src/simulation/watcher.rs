@@ -275,7 +275,8 @@ fn check_acknowledgement(flow: &mut Flow, other: &Flow, segment: &Segment) -> Re
 }
 
 fn check_sack(flow: &Flow, other: &Flow, segment: &Segment, ack: i64) -> Result<(), String> {
-    if !segment.sack.is_empty() && !(flow.sack_permitted && other.sack_permitted) {
+    let agreed = flow.sack_permitted && other.sack_permitted;
+    if !segment.sack.is_empty() && !agreed {
         return Err("SACK without permission".into());
     }
     for (index, &(left, right)) in segment.sack.iter().enumerate() {
@@ -309,7 +310,8 @@ fn check_timestamps(flow: &mut Flow, other: &Flow, segment: &Segment) -> Result<
             Ok(())
         };
     };
-    if !segment.syn && !(flow.timestamps && other.timestamps) {
+    let agreed = flow.timestamps && other.timestamps;
+    if !segment.syn && !agreed {
         return Err("timestamps without agreement".into());
     }
     if flow.last_tsval.is_some_and(|last| offset(value, last) < 0) {
@@ -417,15 +419,15 @@ mod tests {
     impl Wire {
         fn connected() -> Self {
             let mut wire = Self(Watcher::default());
-            wire.carry(frame(1, "S", 100, 0, 1000, b"")).unwrap();
-            wire.carry(frame(2, "S.", 500, 101, 1000, b"")).unwrap();
-            wire.carry(frame(1, ".", 101, 501, 1000, b"")).unwrap();
+            wire.carry(&frame(1, "S", 100, 0, 1000, b"")).unwrap();
+            wire.carry(&frame(2, "S.", 500, 101, 1000, b"")).unwrap();
+            wire.carry(&frame(1, ".", 101, 501, 1000, b"")).unwrap();
             wire
         }
 
-        fn carry(&mut self, frame: Vec<u8>) -> Result<(), String> {
-            self.0.sent(&frame, 1500, true)?;
-            self.0.arrived(&frame);
+        fn carry(&mut self, frame: &[u8]) -> Result<(), String> {
+            self.0.sent(frame, 1500, true)?;
+            self.0.arrived(frame);
             Ok(())
         }
     }
@@ -433,10 +435,11 @@ mod tests {
     #[test]
     fn a_proper_exchange_passes() {
         let mut wire = Wire::connected();
-        wire.carry(frame(1, ".", 101, 501, 1000, b"hello")).unwrap();
-        wire.carry(frame(2, ".", 501, 106, 995, b"")).unwrap();
-        wire.carry(frame(1, "F.", 106, 501, 1000, b"")).unwrap();
-        wire.carry(frame(2, "F.", 501, 107, 995, b"")).unwrap();
+        wire.carry(&frame(1, ".", 101, 501, 1000, b"hello"))
+            .unwrap();
+        wire.carry(&frame(2, ".", 501, 106, 995, b"")).unwrap();
+        wire.carry(&frame(1, "F.", 106, 501, 1000, b"")).unwrap();
+        wire.carry(&frame(2, "F.", 501, 107, 995, b"")).unwrap();
         assert_eq!(wire.0.retransmissions, 0);
     }
 
@@ -462,7 +465,7 @@ mod tests {
             ("exceed the MTU", frame(1, ".", 101, 501, 1000, &[7; 1600])),
         ];
         for (rule, frame) in cases {
-            let error = Wire::connected().carry(frame).expect_err(rule);
+            let error = Wire::connected().carry(&frame).expect_err(rule);
             assert!(error.contains(rule), "{rule}: {error}");
         }
     }
@@ -470,11 +473,13 @@ mod tests {
     #[test]
     fn a_retransmission_has_to_carry_the_same_bytes() {
         let mut wire = Wire::connected();
-        wire.carry(frame(1, ".", 101, 501, 1000, b"hello")).unwrap();
-        wire.carry(frame(1, ".", 101, 501, 1000, b"hello")).unwrap();
+        wire.carry(&frame(1, ".", 101, 501, 1000, b"hello"))
+            .unwrap();
+        wire.carry(&frame(1, ".", 101, 501, 1000, b"hello"))
+            .unwrap();
         assert_eq!(wire.0.retransmissions, 1);
         let error = wire
-            .carry(frame(1, ".", 103, 501, 1000, b"LLo"))
+            .carry(&frame(1, ".", 103, 501, 1000, b"LLo"))
             .unwrap_err();
         assert!(error.contains("other bytes"), "{error}");
     }

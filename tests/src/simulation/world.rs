@@ -52,7 +52,7 @@ pub enum Fault {
 
 enum Wire {
     /// Carries what a real wire would: whole frames with complete checksums.
-    Impaired(Link),
+    Impaired(Box<Link>),
     /// As veth does: hands large segments and unfinished checksums over as they are.
     Fused(Duration, VecDeque<(Instant, RxFrame)>),
 }
@@ -325,7 +325,7 @@ impl World {
             } else {
                 turns += 1;
                 if turns > TURNS_PER_INSTANT {
-                    return Err(self.violation(format!(
+                    return Err(self.violation(&format!(
                         "time stands still; progress in the last turn: {moved}"
                     )));
                 }
@@ -377,14 +377,14 @@ impl World {
                 self.send(index, &frame)?;
             }
         }
-        Err(self.violation(format!("host {index} does not come to rest")))
+        Err(self.violation(&format!("host {index} does not come to rest")))
     }
 
     /// Puts a frame on the wires that lead from `from` to whom it is for.
     fn send(&mut self, from: usize, frame: &TxFrame) -> Result<(), Violation> {
         let now = self.now();
         let wire = wire_frames(frame)
-            .map_err(|what| self.violation(format!("host {from} sends: {what}")))?;
+            .map_err(|what| self.violation(&format!("host {from} sends: {what}")))?;
         let (mtu, strict) = (self.hosts[from].node.mtu(), self.hosts[from].node.strict());
         for bytes in &wire {
             self.trace("sends", from, bytes);
@@ -395,7 +395,7 @@ impl World {
                 continue;
             }
             if let Err(what) = self.watcher.sent(bytes, mtu, strict) {
-                return Err(self.violation(format!("host {from} sends: {what}")));
+                return Err(self.violation(&format!("host {from} sends: {what}")));
             }
         }
         for to in self.addressees(from, &wire[0]) {
@@ -425,11 +425,11 @@ impl World {
         self.links
             .entry((from, to))
             .or_insert_with(|| match default {
-                Some(impairment) => Wire::Impaired(Link::new(
+                Some(impairment) => Wire::Impaired(Box::new(Link::new(
                     impairment.clone(),
                     Medium::Ethernet,
                     random.next_u64(),
-                )),
+                ))),
                 None => Wire::Fused(Duration::ZERO, VecDeque::new()),
             })
     }
@@ -526,7 +526,7 @@ impl World {
         links.chain(thaws).chain(hosts).chain(sleepers).min()
     }
 
-    fn violation(&self, what: String) -> Violation {
+    fn violation(&self, what: &str) -> Violation {
         Violation(format!(
             "at {:?}, event {}: {what}",
             self.now(),
