@@ -67,21 +67,17 @@ impl<'a> Capture<'a> {
         let _ = self.netns.shell(&stop);
         let _ = self.child.wait();
         let frames = self.fields(&FIELDS);
-        let count = |wanted: fn(&Frame<'_>) -> bool| {
+        let count = |wanted: &dyn Fn(&Frame<'_>) -> bool| {
             frames.lines().filter(|line| wanted(&Frame(line))).count()
         };
         Findings {
-            segments: count(|frame| frame.has(TCP)),
-            bad_checksums: if check_checksums {
-                count(|frame| frame.has_bad_checksum())
-            } else {
-                0
-            },
-            resets: count(|frame| frame.says(RESET)),
-            server_retransmissions: count(|frame| {
+            segments: count(&|frame| frame.has(TCP)),
+            bad_checksums: count(&|frame| check_checksums && frame.has_bad_checksum()),
+            resets: count(&|frame| frame.says(RESET)),
+            server_retransmissions: count(&|frame| {
                 frame.has(RETRANSMISSION) && frame.is_from(SERVER)
             }),
-            client_retransmissions: count(|frame| {
+            client_retransmissions: count(&|frame| {
                 frame.has(RETRANSMISSION) && frame.is_from(CLIENT)
             }),
         }
