@@ -145,9 +145,11 @@ impl Tcb {
                 sample
             } else {
                 // After time-outs the echo may be of a copy that arrived long ago, its ACK having been
-                // lost (RFC 7323 §5.3 R2 before R3). If the path has really become so slow, the next
-                // samples will say so too.
-                sample.min(2 * self.rtt.base_rto())
+                // lost (RFC 7323 §5.3 R2 before R3). Believed as it is, it would let the RTO grow with
+                // every time-out of a path that loses ACKs, to minutes. If the path has really become so
+                // slow, the next samples will say so too.
+                let usual = self.rtt.srtt().map(|srtt| srtt + self.rtt.rttvar());
+                sample.min(usual.unwrap_or(self.rtt.base_rto()))
             }
         } else {
             if ack <= self.snd.timed {

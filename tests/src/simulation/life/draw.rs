@@ -92,8 +92,10 @@ fn draw_impairment(random: &mut Random, weather: Weather) -> Impairment {
         queue_frames: 20 + random.below(500) as usize,
         queue_bytes: 4 << 20,
     });
+    // Fair links answer a SYN within its RTO of a second, also when ARP comes first.
+    let longest = if weather == Weather::Fair { 200 } else { 300 };
     let fair = Impairment {
-        delay,
+        delay: delay.min(Duration::from_millis(longest)),
         ..Impairment::default()
     };
     let scale = match weather {
