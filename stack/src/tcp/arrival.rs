@@ -1,6 +1,6 @@
 //! A segment arrives (RFC 9293 §3.10.7.4): the eight steps, each a function, in the RFC's order.
 //!
-//! SYN-SENT has steps of its own ([`super::arrival_syn_sent`]). Step three (security and compartment) is
+//! SYN-SENT has steps of its own (`arrival_syn_sent`). Step three (security and compartment) is
 //! left out. Where the RFC leaves a choice we do as Linux does: a segment whose end is not before the
 //! last ACK sent and whose start is not beyond the window is taken for its ACK, even if all its data is
 //! old.

@@ -92,7 +92,7 @@ impl Scoreboard {
         ranges.get(index).is_some_and(|range| range.0 <= position)
     }
 
-    /// IsLost of RFC 6675 §4 for a byte that is not SACKed: [`DUP_THRESH`] ranges, or more than
+    /// IsLost of RFC 6675 §4 for a byte that is not SACKed: `DUP_THRESH` ranges, or more than
     /// (DupThresh - 1) * SMSS bytes, are SACKed above it.
     #[must_use]
     pub fn is_lost(&self, position: u64, mss: usize) -> bool {

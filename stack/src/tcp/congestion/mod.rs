@@ -2,7 +2,7 @@
 //!
 //! Loss recovery decides *what* to send again; this decides *how much* may be in the network. Windows
 //! are bytes. The algorithms are NewReno (RFC 5681, RFC 6582) and CUBIC (RFC 9438, the default).
-//! [`slow_start`] is shared by both. Left out: pacing, ECN's response (RFC 3168; the caller may treat an
+//! `slow_start` is shared by both. Left out: pacing, ECN's response (RFC 3168; the caller may treat an
 //! echo as a loss).
 
 mod cubic;
