@@ -5,12 +5,15 @@
     reason = "this is the kernel's stack, to compare with ours"
 )]
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::thread;
 
 use anyhow::Context;
+use bytes::Bytes;
 use outlive_app::Congestion;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Style, blocking, tasks};
 use crate::sockets;
@@ -66,6 +69,26 @@ fn serve_tasks(listener: TcpListener) -> anyhow::Result<()> {
             tokio::spawn(async move { drop(tasks::session(&mut stream).await) });
         }
     })
+}
+
+impl blocking::Bulk for TcpStream {
+    fn give(&mut self, piece: &Bytes) -> io::Result<()> {
+        self.write_all(piece)
+    }
+
+    fn take(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.read(room)
+    }
+}
+
+impl tasks::Bulk for tokio::net::TcpStream {
+    async fn give(&mut self, piece: &Bytes) -> io::Result<()> {
+        self.write_all(piece).await
+    }
+
+    async fn take(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.read(room).await
+    }
 }
 
 #[cfg(test)]

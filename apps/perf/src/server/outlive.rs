@@ -6,8 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use ::outlive::engine::Stack;
-use ::outlive::socket::{TcpListener, asynchronous};
+use ::outlive::socket::{TcpListener, TcpStream, asynchronous};
 use anyhow::Context;
+use bytes::Bytes;
 use outlive_app::{StopSignals, print_summary};
 
 use super::{ServeOptions, Style, blocking, tasks};
@@ -75,5 +76,26 @@ async fn accept_tasks(listener: asynchronous::TcpListener) {
         let home = stream.stack().clone();
         let session = async move { drop(tasks::session(&mut stream).await) };
         home.spawn(session).detach();
+    }
+}
+
+/// Pieces are handed over and taken as they lie in memory, as the video server does it.
+impl blocking::Bulk for TcpStream {
+    fn give(&mut self, piece: &Bytes) -> io::Result<()> {
+        self.send(piece.clone())
+    }
+
+    fn take(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.recv_bytes(room.len()).map(|bytes| bytes.len())
+    }
+}
+
+impl tasks::Bulk for asynchronous::TcpStream {
+    async fn give(&mut self, piece: &Bytes) -> io::Result<()> {
+        self.send(piece.clone()).await
+    }
+
+    async fn take(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        Ok(self.recv_bytes(room.len()).await?.len())
     }
 }

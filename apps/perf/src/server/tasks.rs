@@ -4,18 +4,26 @@
     reason = "a measuring program reads the clock"
 )]
 
+use std::future::Future;
 use std::io;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::protocol::{REQUEST_LEN, Request, Task};
 
+/// How bulk data goes through a stream, in the best way that its stack offers.
+pub(super) trait Bulk: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Sends all of `piece`.
+    fn give(&mut self, piece: &Bytes) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Receives up to as much as `room` holds, there or elsewhere; 0 at the end.
+    fn take(&mut self, room: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
+}
+
 /// Serves one connection to its end, which it announces.
-pub(super) async fn session<S>(stream: &mut S) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub(super) async fn session(stream: &mut impl Bulk) -> io::Result<()> {
     let mut request = [0; REQUEST_LEN];
     if stream.read(&mut request[..1]).await? == 0 {
         return Ok(());
@@ -27,32 +35,26 @@ where
     let mut piece = vec![0; request.piece_bytes as usize];
     match request.task {
         Task::Discard => discard(stream, &mut piece).await?,
-        Task::Send => send(stream, &piece, request).await?,
+        Task::Send => send(stream, &piece.into(), request).await?,
         Task::Echo => echo(stream, &mut piece).await?,
     }
     stream.shutdown().await
 }
 
-async fn discard<S>(stream: &mut S, piece: &mut [u8]) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn discard(stream: &mut impl Bulk, piece: &mut [u8]) -> io::Result<()> {
     let mut received = 0_u64;
     loop {
-        match stream.read(piece).await? {
+        match stream.take(piece).await? {
             0 => return stream.write_all(&received.to_be_bytes()).await,
             n => received += n as u64,
         }
     }
 }
 
-async fn send<S>(stream: &mut S, piece: &[u8], request: Request) -> io::Result<()>
-where
-    S: AsyncWrite + Unpin,
-{
+async fn send(stream: &mut impl Bulk, piece: &Bytes, request: Request) -> io::Result<()> {
     let start = Instant::now();
     while start.elapsed() < request.duration {
-        stream.write_all(piece).await?;
+        stream.give(piece).await?;
     }
     Ok(())
 }
