@@ -39,8 +39,8 @@ struct Flow {
     arrived_tsval: Option<(u32, u32)>,
     /// The right edge that the sender has been told by the other end.
     told_edge: i64,
-    /// Where the last segment with data, SYN or FIN began, and how often it was sent without anything
-    /// arriving from the other end in between.
+    /// Where the last segment began that asks for an answer (data, SYN, FIN, probe), and how often it was
+    /// sent without anything arriving from the other end in between.
     unanswered: (u32, u32),
     /// The most of these.
     most_unanswered: u32,
@@ -188,8 +188,9 @@ impl Watcher {
     fn syn_sent(&mut self, key: Key, segment: &Segment) {
         let known = self.flows.get(&key).map(|flow| flow.iss);
         if known != Some(segment.seq) {
-            // The ports are used again: what the other end still says is about the earlier connection.
-            if known.is_some() {
+            // The ports are used again: what the other end still says is about the earlier connection. (A new
+            // SYN-ACK is another answer to the same SYN.)
+            if known.is_some() && segment.ack.is_none() {
                 self.flows.remove(&(key.1, key.0));
             }
             let flow = Flow {
@@ -217,7 +218,7 @@ impl Flow {
     }
 
     fn count_unanswered(&mut self, segment: &Segment) {
-        if segment.sequence_len() == 0 {
+        if segment.sequence_len() == 0 && !self.is_probe(segment, 0) {
             return;
         }
         if self.unanswered.0 != segment.seq {
