@@ -189,9 +189,11 @@ impl Watcher {
         let known = self.flows.get(&key).map(|flow| flow.iss);
         if known != Some(segment.seq) {
             // The ports are used again: what the other end still says is about the earlier connection. (A new
-            // SYN-ACK is another answer to the same SYN.)
-            if known.is_some() && segment.ack.is_none() {
-                self.flows.remove(&(key.1, key.0));
+            // SYN-ACK is another answer to the same SYN, as long as no answer was acknowledged.)
+            let back = (key.1, key.0);
+            let acknowledged = self.flows.get(&back).is_some_and(|flow| flow.last_ack > 0);
+            if known.is_some() && (segment.ack.is_none() || acknowledged) {
+                self.flows.remove(&back);
             }
             let flow = Flow {
                 iss: segment.seq,
