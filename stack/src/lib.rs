@@ -9,6 +9,7 @@
 //! | [`packet`] | scatter/gather packets |
 //! | [`counters`] | what happened, and why a packet was dropped |
 //! | [`ethernet`], [`ip`], [`udp`], [`tcp`] | one room per protocol, each with a reader and a writer |
+//! | [`replication`] | what two hosts keep of a connection, who may send, taking over |
 //! | [`engine`] | threads, channels, timers, wake-ups: the only module that spawns or sleeps |
 //! | [`socket`] | what applications use |
 
@@ -18,6 +19,7 @@ pub mod ethernet;
 pub mod ip;
 mod keyed;
 pub mod packet;
+pub mod replication;
 pub mod socket;
 pub mod tcp;
 pub mod udp;

@@ -8,18 +8,41 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+use smallvec::SmallVec;
+
 use super::FourTuple;
 use super::record::Record;
 use super::state::State;
-use super::tcb::Tcb;
+use super::tcb::{NEVER, Tcb};
+use crate::time::Instant;
+
+/// A new anchor is noted when the peer has acknowledged this much more (FAILOVER §2).
+pub const ANCHOR_EVERY_BYTES: u64 = 1 << 28;
+/// Nothing is sent this far beyond the committed anchor: 2^31 less the largest window (invariant 4).
+pub const ANCHOR_REACH_BYTES: u64 = (1 << 31) - (1 << 30);
+
+/// Pieces of a stream, by reference.
+pub type Pieces = SmallVec<[Bytes; 1]>;
 
 /// Something to be committed before its effect may leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Commit {
     /// The connection as it was set up.
-    Record(Box<Record>),
+    Record {
+        /// What is fixed.
+        record: Box<Record>,
+        /// What is kept of it.
+        terms: Terms,
+    },
     /// The peer's stream up to a position (its FIN counts one), and how far it may be allowed to send.
     Received {
+        /// Position of the first of `bytes`: where the last such commit ended.
+        from: u64,
+        /// What is new.
+        bytes: Pieces,
+        /// The peer's FIN follows them, or was committed before.
+        fin: bool,
         /// First position not yet received in order.
         upto: u64,
         /// The furthest right edge of the window that may be advertised.
@@ -29,9 +52,104 @@ pub enum Commit {
     Fin {
         /// Its position in our stream.
         position: u64,
+        /// What the stream was before it.
+        mark: Option<Mark>,
     },
     /// Our RST.
     Abort,
+    /// Something that nothing waits for but what was put behind it on purpose
+    /// ([`Tcb::send_after_commit`]).
+    Note {
+        /// The connection's number for it, counted from 1.
+        number: u64,
+        /// What it is.
+        note: Note,
+    },
+}
+
+/// What may help another host to go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The peer has acknowledged our stream up to a position.
+    Anchor {
+        /// That position.
+        position: u64,
+        /// What the stream was, up to a position of its own.
+        mark: Option<Mark>,
+    },
+    /// The application can continue from here.
+    Point(Box<Point>),
+    /// What a part of the application that is not deterministic decided.
+    Decision(Bytes),
+    /// Output of an application that cannot repeat itself; it is not sent before this is committed.
+    Output {
+        /// Position of its first byte in our stream.
+        from: u64,
+        /// How much of the input was consumed when it was written.
+        input: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// Both FINs are acknowledged; what is left is to answer the peer's, should it come again.
+    TimeWait,
+}
+
+/// A moment in the life of a connection from which its application can continue. Journalled only once the
+/// peer has acknowledged the output up to it (invariant 5).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Point {
+    /// Position in the peer's stream: everything before it is consumed.
+    pub input: u64,
+    /// Position in our stream: everything before it is produced.
+    pub output: u64,
+    /// Decisions made before it.
+    pub decisions: u64,
+    /// The application's state; none for one that starts anew.
+    pub state: Option<Bytes>,
+    /// The digest of the output before it, if one is kept.
+    pub mark: Option<Mark>,
+}
+
+/// The digest of our stream up to a position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Everything before it is covered.
+    pub position: u64,
+    /// The digest.
+    pub digest: u64,
+}
+
+/// What is kept of a connection elsewhere, the same on all hosts; follows from the listener's choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Most input that is kept since the last point, in bytes.
+    pub log_bytes: u32,
+    /// When that is full, the application on the other host takes the input as it comes.
+    pub hot: Hot,
+    /// Output is kept too, until it is acknowledged.
+    pub mirror: bool,
+}
+
+/// When the application on the other host follows along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hot {
+    /// Never: a connection whose log is full is unprotected until its next point.
+    Never,
+    /// Once the log is full.
+    #[default]
+    WhenFull,
+    /// From the start.
+    Always,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            log_bytes: 64 << 10,
+            hot: Hot::default(),
+            mirror: false,
+        }
+    }
 }
 
 /// What a gate answers.
@@ -43,11 +161,28 @@ pub enum Decision {
     Hold,
 }
 
-/// Who commits.
+/// Who commits. Called with the lock of the connection held: an implementation takes only locks under
+/// which no connection is touched, and never blocks.
 pub trait Gate: Send + Sync {
-    /// Asks for one commit of one connection. Later commits of a connection imply its earlier ones of
-    /// the same kind.
-    fn request(&self, id: &FourTuple, commit: &Commit) -> Decision;
+    /// A number for a connection that is about to be recorded, never given twice. 0 for a gate that does
+    /// not need to tell connections of the same name apart.
+    fn enrol(&self) -> u64 {
+        0
+    }
+
+    /// Asks for one commit of the connection with that name and number. Later commits of a connection
+    /// imply its earlier ones of the same kind.
+    fn request(&self, id: &FourTuple, number: u64, commit: &Commit) -> Decision;
+
+    /// A writer has asked for everything that its batch needed: what was gathered may go on its way.
+    fn flush(&self, now: Instant) {
+        let _ = now;
+    }
+
+    /// The connection is over and forgotten.
+    fn forget(&self, number: u64) {
+        let _ = number;
+    }
 }
 
 /// How far one decision is.
@@ -65,6 +200,10 @@ pub enum Stage {
 /// What a gated connection waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gating {
+    /// The gate's number for the connection.
+    pub number: u64,
+    /// What is kept of it.
+    pub terms: Terms,
     /// The record.
     pub record: Stage,
     /// Our FIN.
@@ -75,45 +214,126 @@ pub struct Gating {
     pub requested: (u64, u64),
     /// The furthest right edge that was committed.
     pub right_edge: u64,
+    /// The anchor that was asked for last, and the one that is committed.
+    pub anchor: (u64, u64),
     /// Bytes of our stream from the position on wait for the commit of that number; ascending in both.
     pub barriers: VecDeque<(u64, u64)>,
     /// The highest commit number that was reached.
     pub reached: u64,
+    /// Notes that nobody was asked to commit yet.
+    pub notes: VecDeque<Note>,
+    /// Notes asked for so far.
+    pub noted: u64,
+    /// Points whose output the peer has not acknowledged: the oldest, and the newest.
+    pub points: VecDeque<Point>,
+    /// The digest of what was written so far.
+    pub mark: Option<Mark>,
+    /// TIME-WAIT was noted.
+    pub over: bool,
 }
 
 impl Tcb {
     /// The next thing to be committed, each only once; none when the connection is not gated.
     pub fn next_commit(&mut self) -> Option<Commit> {
-        if self.gating.as_ref()?.record == Stage::Open {
+        let gating = self.gating.as_ref()?;
+        if gating.record == Stage::Open {
+            let terms = gating.terms;
             let record = Box::new(self.record()?);
             self.gating.as_mut()?.record = Stage::Requested;
-            return Some(Commit::Record(record));
+            return Some(Commit::Record { record, terms });
         }
-        let abort_due = self.abort_due();
-        let fin_due = self.snd.fin && !abort_due;
-        let fin_position = self.send_queue.end();
-        let requested = self.gating.as_ref()?.requested;
-        let received = (self.rcv.nxt, self.edge_to_commit(requested.1));
-        let gating = self.gating.as_mut()?;
-        if abort_due {
+        if self.abort_due() {
+            let gating = self.gating.as_mut()?;
             return (gating.abort == Stage::Open).then(|| {
                 gating.abort = Stage::Requested;
                 Commit::Abort
             });
         }
-        if received.0 > gating.requested.0 || received.1 > gating.requested.1 {
-            gating.requested = received;
-            return Some(Commit::Received {
-                upto: received.0,
-                right_edge: received.1,
-            });
+        if let Some(received) = self.received_to_commit() {
+            return Some(received);
         }
-        (fin_due && gating.fin == Stage::Open).then(|| {
+        if let Some(note) = self.next_note() {
+            let gating = self.gating.as_mut()?;
+            gating.noted += 1;
+            let number = gating.noted;
+            return Some(Commit::Note { number, note });
+        }
+        let (due, position) = (self.snd.fin, self.send_queue.end());
+        let gating = self.gating.as_mut()?;
+        (due && gating.fin == Stage::Open).then(|| {
             gating.fin = Stage::Requested;
-            Commit::Fin {
-                position: fin_position,
+            let mark = gating.mark;
+            Commit::Fin { position, mark }
+        })
+    }
+
+    fn received_to_commit(&mut self) -> Option<Commit> {
+        let (from, edge) = self.gating.as_ref()?.requested;
+        let (upto, right_edge) = (self.rcv.nxt, self.edge_to_commit(edge));
+        if upto <= from && right_edge <= edge {
+            return None;
+        }
+        let bytes = self.receive_queue.pieces(from);
+        self.gating.as_mut()?.requested = (upto, right_edge);
+        Some(Commit::Received {
+            from,
+            bytes,
+            fin: self.rcv.fin != NEVER && self.rcv.fin < upto,
+            upto,
+            right_edge,
+        })
+    }
+
+    /// What has become worth noting.
+    fn next_note(&mut self) -> Option<Note> {
+        let (una, over) = (self.snd.una, self.state == State::TimeWait);
+        let gating = self.gating.as_mut()?;
+        if let Some(note) = gating.notes.pop_front() {
+            return Some(note);
+        }
+        if gating
+            .points
+            .front()
+            .is_some_and(|point| point.output <= una)
+        {
+            return gating.points.pop_front().map(Box::new).map(Note::Point);
+        }
+        if over && !gating.over {
+            gating.over = true;
+            return Some(Note::TimeWait);
+        }
+        let every = if gating.terms.mirror {
+            u64::from(gating.terms.log_bytes / 2)
+        } else {
+            ANCHOR_EVERY_BYTES
+        };
+        (una >= gating.anchor.0 + every).then(|| {
+            gating.anchor.0 = una;
+            Note::Anchor {
+                position: una,
+                mark: gating.mark,
             }
         })
+    }
+
+    /// Has something noted; what is sent from now on can be made to wait for it
+    /// ([`Tcb::send_after_commit`] with the number returned). Without a gate nothing happens.
+    pub fn note(&mut self, note: Note) -> u64 {
+        let Some(gating) = self.gating.as_mut() else {
+            return 0;
+        };
+        gating.notes.push_back(note);
+        gating.noted + gating.notes.len() as u64
+    }
+
+    /// The application can continue from `point`: noted once the peer has acknowledged its output. Of
+    /// points that wait for that only the oldest and the newest are kept.
+    pub fn note_point(&mut self, point: Point) {
+        let Some(gating) = self.gating.as_mut() else {
+            return;
+        };
+        gating.points.truncate(1);
+        gating.points.push_back(point);
     }
 
     /// Asks `gate` for everything due and applies what it permits at once. Call after a batch of
@@ -121,12 +341,23 @@ impl Tcb {
     pub fn consult(&mut self, id: &FourTuple, gate: &dyn Gate) -> bool {
         let mut permitted = false;
         while let Some(commit) = self.next_commit() {
-            if gate.request(id, &commit) == Decision::Permit {
+            if matches!(commit, Commit::Record { .. })
+                && let Some(gating) = self.gating.as_mut()
+            {
+                gating.number = gate.enrol();
+            }
+            if gate.request(id, self.gate_number(), &commit) == Decision::Permit {
                 self.commit(&commit);
                 permitted = true;
             }
         }
         permitted
+    }
+
+    /// The gate's number for this connection; 0 without a gate or before the record.
+    #[must_use]
+    pub fn gate_number(&self) -> u64 {
+        self.gating.as_ref().map_or(0, |gating| gating.number)
     }
 
     /// Applies a commit that was asked for; afterwards the writer has to look at the connection.
@@ -135,10 +366,12 @@ impl Tcb {
             return;
         };
         match commit {
-            Commit::Record(_) => gating.record = Stage::Committed,
+            Commit::Record { .. } => gating.record = Stage::Committed,
             Commit::Fin { .. } => gating.fin = Stage::Committed,
             Commit::Abort => gating.abort = Stage::Committed,
-            &Commit::Received { upto, right_edge } => {
+            &Commit::Received {
+                upto, right_edge, ..
+            } => {
                 // A FIN just beyond the window was taken all the same.
                 gating.right_edge = gating.right_edge.max(right_edge).max(upto);
                 let upto = upto.min(self.rcv.nxt);
@@ -146,6 +379,12 @@ impl Tcb {
                     self.rcv.committed = upto;
                     self.pending.ack = true;
                 }
+            }
+            &Commit::Note { number, ref note } => {
+                if let &Note::Anchor { position, .. } = note {
+                    gating.anchor.1 = gating.anchor.1.max(position);
+                }
+                self.commit_reached(number);
             }
         }
         self.check();
@@ -201,11 +440,11 @@ impl Tcb {
             .is_none_or(|gating| gating.abort == Stage::Committed)
     }
 
-    /// First position of our stream that has to wait for a commit.
+    /// First position of our stream that has to wait for a commit, be it of an anchor (invariant 4).
     pub(super) fn barrier(&self) -> u64 {
-        self.gating
-            .as_ref()
-            .and_then(|gating| gating.barriers.front())
-            .map_or(u64::MAX, |barrier| barrier.0)
+        self.gating.as_ref().map_or(u64::MAX, |gating| {
+            let reach = gating.anchor.1 + ANCHOR_REACH_BYTES;
+            gating.barriers.front().map_or(reach, |it| it.0.min(reach))
+        })
     }
 }

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use arrayvec::ArrayVec;
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::gate::Pieces;
 use super::islands::Islands;
 
 /// Payloads up to this size are copied.
@@ -234,6 +235,26 @@ impl ReceiveQueue {
             let open = (!ready.open.is_empty()).then(|| Bytes::copy_from_slice(&ready.open));
             ready.chunks.iter().cloned().chain(open)
         })
+    }
+
+    /// The bytes in order from position `from` on, which were not read.
+    #[must_use]
+    pub fn pieces(&self, from: u64) -> Pieces {
+        let mut skip = from.saturating_sub(self.consumed) as usize;
+        let mut pieces = Pieces::new();
+        let Some(ready) = self.ready.as_ref().filter(|_| from < self.next) else {
+            return pieces;
+        };
+        for chunk in &ready.chunks {
+            if skip < chunk.len() {
+                pieces.push(chunk.slice(skip..));
+            }
+            skip = skip.saturating_sub(chunk.len());
+        }
+        if skip < ready.open.len() {
+            pieces.push(Bytes::copy_from_slice(&ready.open[skip..]));
+        }
+        pieces
     }
 
     /// What is held beyond gaps, by position: to be exported.

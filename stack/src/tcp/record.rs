@@ -36,6 +36,8 @@ pub struct Record {
     pub passive: bool,
     /// The window that our SYN offered.
     pub first_window: u16,
+    /// The peer's TSval, as of when the record was made; 0 without timestamps.
+    pub peer_timestamp: u32,
 }
 
 /// Where a connection of which only the record is known goes on.
@@ -81,6 +83,11 @@ impl Tcb {
                 .settings
                 .initial_receive_limit()
                 .min(u32::from(u16::MAX)) as u16,
+            peer_timestamp: if self.timestamps.on {
+                self.timestamps.recent
+            } else {
+                0
+            },
         })
     }
 
@@ -94,7 +101,7 @@ impl Tcb {
         record: &Record,
         continuation: Continuation,
     ) -> Self {
-        let gated = parameters.gated;
+        let (gated, terms) = (parameters.gated, parameters.terms);
         let mut tcb = Self::fixed(parameters, now, record);
         let start = continuation.send_position;
         tcb.state = continuation.state;
@@ -128,6 +135,7 @@ impl Tcb {
         }
         if gated {
             tcb.gating = Some(Box::new(Gating {
+                terms,
                 record: Stage::Committed,
                 fin: if continuation.fin.is_some() {
                     Stage::Committed
@@ -158,11 +166,13 @@ impl Tcb {
             timestamps,
             passive,
             first_window: _, // superseded by the right edge
+            peer_timestamp,
         } = *record;
         let mut tcb = Self::new(parameters, now, iss);
         tcb.passive = passive;
         tcb.timestamps.on = timestamps.is_some();
         tcb.timestamps.offset = timestamps.unwrap_or(tcb.timestamps.offset);
+        tcb.timestamps.recent = peer_timestamp;
         tcb.snd.peer_mss = peer_mss;
         tcb.snd.scale = peer_scale;
         tcb.snd.sack = sack;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{Config, KeepAlive, SocketOptions};
+use super::gate::Terms;
 use super::tcb::{PathFacts, Tcb};
 use crate::ip::Path;
 use crate::time::Instant;
@@ -24,6 +25,8 @@ pub struct Parameters {
     pub timestamp_offset: u32,
     /// What this side decides is held until it is committed ([`super::gate`]).
     pub gated: bool,
+    /// What is kept elsewhere of a gated connection.
+    pub terms: Terms,
 }
 
 /// Both kinds of choices, shared.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::config::{Config, ListenOptions, SocketOptions};
-use super::gate::Gate;
+use super::gate::{Gate, Terms};
 use super::isn::IsnGenerator;
 use super::listener::{Listener, Listeners};
 use super::ports::Ports;
@@ -220,12 +220,20 @@ impl Tcp {
             path,
             timestamp_offset: self.isn.timestamp_offset(id),
             gated: self.gate.is_some(),
+            terms: Terms::default(),
         }
     }
 
     /// Forgets a connection that is closed, or whose place another takes.
     pub(super) fn remove(&self, connection: &Arc<Connection>) {
-        self.table.remove(connection);
+        if self.table.remove(connection)
+            && let Some(gate) = &self.gate
+        {
+            let number = connection.tcb.lock().gate_number();
+            if number != 0 {
+                gate.forget(number);
+            }
+        }
         if connection.end_half_open() {
             self.half_open.fetch_sub(1, Ordering::Relaxed);
             let id = &connection.id;

@@ -280,7 +280,12 @@ impl Tcb {
                 sent_at: now,
                 ..Statistics::default()
             },
-            gating: parameters.gated.then(Box::default),
+            gating: parameters.gated.then(|| {
+                Box::new(Gating {
+                    terms: parameters.terms,
+                    ..Gating::default()
+                })
+            }),
             settings,
             recovery: None,
             urgent: None,

@@ -44,6 +44,9 @@ impl TcpWriter {
         for connection in work.drain(..) {
             self.turn(now, connection, outcome);
         }
+        if let Some(gate) = &self.tcp.gate {
+            gate.flush(now);
+        }
     }
 
     fn turn(&self, now: Instant, connection: Arc<Connection>, outcome: &mut Outcome<Connection>) {

@@ -120,6 +120,7 @@ pub(super) fn parameters(change: impl FnOnce(&mut Config, &mut SocketOptions)) -
         path: path(1500, 1500),
         timestamp_offset: 0xffff_f000,
         gated: false,
+        terms: crate::tcp::gate::Terms::default(),
     }
 }
 

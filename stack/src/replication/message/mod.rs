@@ -1,0 +1,7 @@
+//! What the hosts say to each other.
+
+mod codec;
+#[cfg(test)]
+mod tests;
+
+pub use self::codec::{Decoded, Malformed};
