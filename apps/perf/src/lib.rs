@@ -1,17 +1,21 @@
-//! Measures bulk transfer, request/response and connection rate.
+//! Measures bulk transfer, request/response, connection rate, and gaps in service.
 //!
 //! `outlive perf serve` answers on our stack or on the kernel's, with the same code; `outlive perf client`
 //! asks, always on the kernel's sockets, and prints one line of JSON per measurement. So one client
-//! program measures every stack, and two stacks differ in nothing but themselves.
+//! program measures every stack, and two stacks differ in nothing but themselves. `outlive perf gaps` looks at
+//! the connections of an HTTP server while somebody disturbs it.
 
 mod client;
+mod gaps;
 mod protocol;
+mod report;
 mod server;
 mod sockets;
 
 use clap::Subcommand;
 
 pub use client::ClientOptions;
+pub use gaps::GapOptions;
 pub use server::ServeOptions;
 
 /// What `outlive perf` can do.
@@ -21,6 +25,8 @@ pub enum Command {
     Serve(ServeOptions),
     /// Measure a server; prints one line of JSON
     Client(ClientOptions),
+    /// See how long clients of an HTTP server wait while it is disturbed; prints one line of JSON
+    Gaps(GapOptions),
 }
 
 /// Does what the command line says.
@@ -31,5 +37,6 @@ pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(options) => server::run(&options),
         Command::Client(options) => client::run(&options),
+        Command::Gaps(options) => gaps::run(options),
     }
 }

@@ -32,6 +32,18 @@ pub(crate) fn set_congestion(socket: BorrowedFd<'_>, name: &str) -> io::Result<(
 /// # Errors
 /// When the socket is no TCP socket.
 pub(crate) fn retransmitted_segments(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    Ok(tcp_info(socket)?.tcpi_total_retrans.into())
+}
+
+/// Bytes that the peer has acknowledged on this connection.
+///
+/// # Errors
+/// When the socket is no TCP socket, or its connection broke.
+pub(crate) fn bytes_acked(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    Ok(tcp_info(socket)?.tcpi_bytes_acked)
+}
+
+fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
     // SAFETY: `tcp_info` is made of integers, for which all bits zero is a value.
     let mut info: libc::tcp_info = unsafe { mem::zeroed() };
     let mut len = mem::size_of::<libc::tcp_info>() as libc::socklen_t;
@@ -46,7 +58,7 @@ pub(crate) fn retransmitted_segments(socket: BorrowedFd<'_>) -> io::Result<u64> 
         )
     };
     if result == 0 {
-        Ok(info.tcpi_total_retrans.into())
+        Ok(info)
     } else {
         Err(io::Error::last_os_error())
     }

@@ -10,8 +10,8 @@ use std::time::Instant;
 use anyhow::{Context, bail, ensure};
 
 use super::ClientOptions;
-use super::report::Line;
 use crate::protocol::{Request, Task};
+use crate::report::Line;
 use crate::sockets;
 
 /// Which way the bytes go.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, bail, ensure};
 
 use super::ClientOptions;
-use super::report::Line;
+use crate::report::Line;
 
 /// Opens and closes connections on several threads. The client closes first, so that the TIME-WAIT state is
 /// its own, and waits for the server's FIN: otherwise it would run ahead of what the server accepts, and

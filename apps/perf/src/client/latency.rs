@@ -8,8 +8,8 @@ use anyhow::Context;
 use hdrhistogram::Histogram;
 
 use super::ClientOptions;
-use super::report::Line;
 use crate::protocol::{Request, Task};
+use crate::report::Line;
 
 /// Exchanges before the measurement, so that caches and clocks are warm.
 const WARM_UP: u32 = 200;

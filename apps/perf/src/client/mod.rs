@@ -8,7 +8,6 @@
 mod bulk;
 mod connections;
 mod latency;
-mod report;
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
@@ -17,6 +16,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use crate::report::Line;
 use crate::sockets;
 
 /// What is measured.
@@ -90,7 +90,7 @@ pub(crate) fn run(options: &ClientOptions) -> anyhow::Result<()> {
 }
 
 /// Measures once.
-pub(crate) fn measure(options: &ClientOptions) -> anyhow::Result<report::Line> {
+pub(crate) fn measure(options: &ClientOptions) -> anyhow::Result<Line> {
     match options.measure {
         Measure::BulkSend => bulk::run(options, bulk::Direction::Send),
         Measure::BulkReceive => bulk::run(options, bulk::Direction::Receive),
