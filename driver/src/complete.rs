@@ -1,7 +1,7 @@
 //! Completes checksums that were left to a device, in bytes that lie in one piece: captures, frames cut
 //! for a wire in memory.
 
-use crate::checksum::checksum;
+use crate::checksum::sum;
 use crate::frame::PartialChecksum;
 
 /// Completes a checksum that was left to the device. What does not fit the bytes is left as it is.
@@ -12,9 +12,6 @@ pub(crate) fn complete(bytes: &mut [u8], partial: PartialChecksum) {
         return;
     }
     // The field holds the pseudo-header sum and takes part.
-    let checksum = checksum(&bytes[start..]);
-    // UDP: zero would mean that there is none (RFC 768). TCP never gives zero here, since its
-    // pseudo-header is not zero; ones-complement zero is the same number in both.
-    let checksum = if checksum == 0 { 0xffff } else { checksum };
+    let checksum = partial.field(sum(&bytes[start..]));
     bytes[field..field + 2].copy_from_slice(&checksum.to_be_bytes());
 }

@@ -63,6 +63,22 @@ pub struct PartialChecksum {
     pub offset: u16,
 }
 
+impl PartialChecksum {
+    /// Where the checksum stands in a UDP header, and in no other.
+    const UDP_OFFSET: u16 = 6;
+
+    /// What belongs in the field when everything from `start` sums to `sum`. Only UDP writes a checksum of
+    /// zero as all ones, since zero there says that there is none (RFC 768); from TCP that would be the
+    /// wrong one of the two zeros (RFC 1624 §3), though most receivers take it.
+    #[must_use]
+    pub const fn field(self, sum: u16) -> u16 {
+        match !sum {
+            0 if self.offset == Self::UDP_OFFSET => 0xffff,
+            checksum => checksum,
+        }
+    }
+}
+
 /// What a transmitted frame asks of the device about its transport checksum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Checksum {

@@ -1,7 +1,7 @@
 //! A large file down and up, on every device, with and without offloads: the same bytes, and a clean wire.
 
 use outlive_tests::netns::{
-    Capture, Device, Finished, Link, Media, SERVER, Sandbox, require, transfer_bytes,
+    Capture, Device, Findings, Finished, Link, Media, SERVER, Sandbox, require, transfer_bytes,
 };
 
 /// GET and PUT of one file by curl, recorded and judged by tshark.
@@ -38,12 +38,13 @@ fn transfer(device: Device, options: &[&str]) {
     let findings = capture.findings(wire_sized);
     let counted = server.stop();
     assert!(findings.segments > 100, "{findings:?}");
-    let clean = (
-        findings.bad_checksums,
-        findings.resets,
-        findings.server_retransmissions,
-    );
-    assert_eq!(clean, (0, 0, 0), "{findings:?}\n{counted}");
+    let clean = Findings {
+        bad_checksums: 0,
+        resets: 0,
+        server_retransmissions: 0,
+        ..findings
+    };
+    assert_eq!(findings, clean, "\n{counted}");
     assert!(
         findings.client_retransmissions * 500 <= findings.segments,
         "{findings:?}\n{counted}"

@@ -3,8 +3,7 @@
 use crate::checksum;
 use crate::packet::{Checksum, TxFrame};
 
-/// Fills in the checksum that `frame` leaves to whoever comes next, if any. A sum of zero becomes all
-/// ones, which is the same number and which UDP does not take for "none" (RFC 768).
+/// Fills in the checksum that `frame` leaves to whoever comes next, if any.
 pub fn complete_checksum(frame: &mut TxFrame) {
     let Checksum::Partial(partial) = std::mem::take(&mut frame.checksum) else {
         return;
@@ -15,11 +14,9 @@ pub fn complete_checksum(frame: &mut TxFrame) {
         return;
     };
     let slices = payload.iter().map(|slice| &slice[..]);
-    let sum = checksum::sum_slices(std::iter::once(&*covered).chain(slices));
-    let checksum = match !sum {
-        0 => 0xffff,
-        checksum => checksum,
-    };
+    let checksum = partial.field(checksum::sum_slices(
+        std::iter::once(&*covered).chain(slices),
+    ));
     let at = usize::from(partial.offset);
     if let Some(field) = covered.get_mut(at..at + 2) {
         field.copy_from_slice(&checksum.to_be_bytes());

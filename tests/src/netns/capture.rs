@@ -15,7 +15,7 @@ pub struct Capture<'a> {
 }
 
 /// What tshark finds in a capture, in numbers of frames.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Findings {
     /// TCP segments in all.
     pub segments: usize,
