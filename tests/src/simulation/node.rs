@@ -35,13 +35,21 @@ impl OurNode {
     /// When the configuration is not accepted: a mistake in the test.
     #[must_use]
     pub fn new(capabilities: &Capabilities, config: Config) -> Self {
+        Self::new_at(capabilities, config, Instant::ZERO)
+    }
+
+    /// The same, begun at another time than zero.
+    ///
+    /// # Panics
+    /// When the configuration is not accepted: a mistake in the test.
+    #[must_use]
+    pub fn new_at(capabilities: &Capabilities, config: Config, now: Instant) -> Self {
         let (mac, mtu) = (
             capabilities.mac.expect("an Ethernet device"),
             capabilities.mtu,
         );
         Self {
-            stepped: Stepped::new(capabilities, config, Instant::ZERO)
-                .expect("a valid configuration"),
+            stepped: Stepped::new(capabilities, config, now).expect("a valid configuration"),
             mac,
             mtu,
         }

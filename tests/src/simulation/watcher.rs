@@ -145,7 +145,18 @@ impl Watcher {
             .unwrap_or(0)
     }
 
-    /// The same, of all connections together.
+    /// True when both ends of a connection have closed, and both have been told so.
+    #[must_use]
+    pub fn has_ended(&self, one: SocketAddrV4, other: SocketAddrV4) -> bool {
+        let acknowledged = |from: SocketAddrV4, to: SocketAddrV4| {
+            let fin_at = self.flows.get(&(from, to)).and_then(|flow| flow.fin_at);
+            let back = self.flows.get(&(to, from));
+            fin_at.is_some_and(|at| back.is_some_and(|back| back.last_ack > at))
+        };
+        acknowledged(one, other) && acknowledged(other, one)
+    }
+
+    /// [`Watcher::most_unanswered`] of all connections together.
     #[must_use]
     pub fn most_unanswered_of_all(&self) -> u32 {
         self.flows

@@ -1,0 +1,526 @@
+//! The world of a pair of servers: a switched service network, a network between the replicas, hosts with
+//! clocks of their own, and one true time. Nothing happens but by events in the order of their time, so a
+//! seed replays exactly.
+
+use std::future::Future;
+use std::time::Duration;
+
+use outlive_driver::impairment::Impairment;
+use outlive_driver::memory::received;
+use outlive_driver::{Instant, Random, RxFrame, TxFrame};
+
+use super::channels::{Arrival, Channels, Lane, Presence, Quality};
+use super::fault::{Fault, Keep, When};
+use super::local_clock::LocalClock;
+use super::machine::{Input, Machine, Output};
+use super::oracle::Oracle;
+use super::switch::Switch;
+use crate::decode::{Decoded, decode};
+use crate::simulation::offload::wire_frames;
+use crate::simulation::tasks::{Clock, Tasks};
+use crate::simulation::world::Violation;
+
+/// Frames that wait for a host that stands still, as in the queue of its network card.
+const CARD_FRAMES: usize = 256;
+/// Turns without time moving on before the world is called stuck.
+const TURNS_PER_INSTANT: u32 = 20_000;
+
+/// Makes a host's machine when it starts, and starts its applications.
+pub type Boot = Box<dyn Fn(Instant, &mut Tasks) -> Box<dyn Machine>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Running,
+    /// Until then.
+    Still(Instant),
+    Off,
+}
+
+struct Host {
+    boot: Boot,
+    machine: Option<Box<dyn Machine>>,
+    tasks: Tasks,
+    state: State,
+    clock: LocalClock,
+    input: Input,
+    /// What had passed the check for permission when the host stood still.
+    late: Output,
+    /// Of the world's time.
+    due: Option<Instant>,
+    turns: u64,
+}
+
+/// Hosts, networks and the time.
+pub struct World {
+    clock: Clock,
+    hosts: Vec<Host>,
+    /// The service network; the ports have the numbers of the hosts.
+    pub switch: Switch,
+    /// The network between the replicas; the first hosts.
+    pub channels: Channels,
+    /// What judges every frame.
+    pub oracle: Oracle,
+    random: Random,
+    faults: Vec<(When, Fault)>,
+    happened: Vec<String>,
+    trace: bool,
+}
+
+impl World {
+    /// A world whose first `replicas` hosts are joined by a network of this quality.
+    #[must_use]
+    pub fn new(seed: u64, replicas: usize, quality: Quality) -> Self {
+        let mut random = Random::from_seed(seed);
+        let channels = Channels::new(replicas, 2, quality, &mut random);
+        Self {
+            clock: Clock::default(),
+            hosts: Vec::new(),
+            switch: Switch::default(),
+            channels,
+            oracle: Oracle::default(),
+            random,
+            faults: Vec::new(),
+            happened: Vec::new(),
+            trace: std::env::var_os("OUTLIVE_TRACE").is_some(),
+        }
+    }
+
+    /// The clock, for applications.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
+    /// The present.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// Adds a host on cables with `impairment`, and starts it. Replicas come first.
+    pub fn add(&mut self, clock: LocalClock, impairment: &Impairment, boot: Boot) -> usize {
+        self.switch.plug(impairment, &mut self.random);
+        self.plugged(clock, boot)
+    }
+
+    /// Adds a host on cables that carry large segments as they are, and starts it.
+    pub fn add_fused(&mut self, clock: LocalClock, delay: Duration, boot: Boot) -> usize {
+        self.switch.plug_fused(delay);
+        self.plugged(clock, boot)
+    }
+
+    fn plugged(&mut self, clock: LocalClock, boot: Boot) -> usize {
+        self.hosts.push(Host {
+            boot,
+            machine: None,
+            tasks: Tasks::default(),
+            state: State::Off,
+            clock,
+            input: Input::default(),
+            late: Output::default(),
+            due: None,
+            turns: 0,
+        });
+        let number = self.hosts.len() - 1;
+        self.start(number);
+        number
+    }
+
+    /// Runs an application on a host.
+    pub fn spawn(&mut self, host: usize, application: impl Future<Output = ()> + 'static) {
+        self.hosts[host].tasks.spawn(application);
+    }
+
+    /// Has a fault happen.
+    pub fn schedule(&mut self, when: When, fault: Fault) {
+        self.faults.push((when, fault));
+    }
+
+    /// Turns of a host so far in which frames or ordered messages moved.
+    #[must_use]
+    pub fn turns(&self, host: usize) -> u64 {
+        self.hosts[host].turns
+    }
+
+    /// False while a host has no process.
+    #[must_use]
+    pub fn is_on(&self, host: usize) -> bool {
+        self.hosts[host].state != State::Off
+    }
+
+    /// The hosts that may send on the service address now, by their own clocks.
+    #[must_use]
+    pub fn owners(&self) -> Vec<usize> {
+        let now = self.now();
+        let hosts = self.hosts.iter().enumerate();
+        let owners = hosts.filter(|(_, host)| {
+            let machine = host.machine.as_ref();
+            machine.and_then(|it| it.may_send(host.clock.local(now))) == Some(true)
+        });
+        owners.map(|(number, _)| number).collect()
+    }
+
+    /// Runs for `duration`.
+    ///
+    /// # Errors
+    /// When an oracle is violated.
+    pub fn run_for(&mut self, duration: Duration) -> Result<(), Violation> {
+        let end = self.now() + duration;
+        self.run(end, |_| false)?;
+        self.clock.advance(end);
+        Ok(())
+    }
+
+    /// Runs until `done`; `Ok(false)` if that is not so after `limit`.
+    ///
+    /// # Errors
+    /// When an oracle is violated.
+    pub fn run_until(
+        &mut self,
+        limit: Duration,
+        done: impl Fn(&Self) -> bool,
+    ) -> Result<bool, Violation> {
+        let end = self.now() + limit;
+        self.run(end, &done)?;
+        Ok(done(self))
+    }
+
+    fn run(&mut self, end: Instant, done: impl Fn(&Self) -> bool) -> Result<(), Violation> {
+        let mut turns = 0;
+        loop {
+            self.turn_all()?;
+            if done(self) {
+                return Ok(());
+            }
+            let Some(next) = self.next_event() else {
+                return Ok(());
+            };
+            if next > self.now() {
+                turns = 0;
+                if next > end {
+                    return Ok(());
+                }
+                self.clock.advance(next);
+            } else {
+                turns += 1;
+                if turns > TURNS_PER_INSTANT {
+                    return Err(self.violation("time stands still"));
+                }
+            }
+        }
+    }
+
+    fn turn_all(&mut self) -> Result<(), Violation> {
+        self.faults_by_time();
+        self.wake();
+        self.deliver();
+        let now = self.now();
+        for number in 0..self.hosts.len() {
+            let host = &self.hosts[number];
+            let due = host.due.is_some_and(|due| due <= now);
+            let wanted = due || !host.input.is_empty() || host.tasks.is_ready();
+            if host.state == State::Running && wanted {
+                self.turn(number)?;
+            }
+        }
+        self.check_leases()
+    }
+
+    /// One host's turn: what arrived, applications, what leaves, until it has nothing more to do now.
+    fn turn(&mut self, number: usize) -> Result<(), Violation> {
+        let now = self.now();
+        for _ in 0..TURNS_PER_INSTANT {
+            let frames_first = self.random.chance(1, 2);
+            let host = &mut self.hosts[number];
+            let Some(machine) = &mut host.machine else {
+                return Ok(());
+            };
+            let local = host.clock.local(now);
+            let mut out = Output::default();
+            host.input.frames_first = frames_first;
+            let counts = counts(&host.input);
+            machine.turn(local, &mut host.input, &mut out);
+            let ran = host.tasks.run();
+            let idle = !ran && out.is_empty();
+            if counts || !out.frames.is_empty() || out.messages.iter().any(|m| is_ordered(m.1)) {
+                host.turns += 1;
+            }
+            if idle {
+                let due = machine.next_deadline(local);
+                host.due = due.map(|due| host.clock.world(due));
+            }
+            let out = self.faults_of_turn(number, out);
+            self.send(number, out, false)?;
+            if idle || self.hosts[number].state != State::Running {
+                return Ok(());
+            }
+        }
+        Err(self.violation(&format!("host {number} does not come to rest")))
+    }
+
+    fn send(&mut self, from: usize, out: Output, late: bool) -> Result<(), Violation> {
+        let now = self.now();
+        for (to, lane, message) in out.messages {
+            self.channels.send(now, from, to, lane, message);
+        }
+        for frame in &out.frames {
+            self.send_frame(from, frame, late)?;
+        }
+        Ok(())
+    }
+
+    fn send_frame(&mut self, from: usize, frame: &TxFrame, late: bool) -> Result<(), Violation> {
+        let now = self.now();
+        if self.oracle.is_fused() {
+            self.switch.send(now, from, received(frame));
+            return Ok(());
+        }
+        let wire = wire_frames(frame).map_err(|what| self.violation(&what))?;
+        let host = &self.hosts[from];
+        let machine = host.machine.as_ref();
+        let (mtu, strict) = machine.map_or((65_535, false), |it| (it.mtu(), it.strict()));
+        let allowed = machine.and_then(|it| it.may_send(host.clock.local(now)));
+        for data in wire {
+            self.trace("sends", from, &data);
+            let judged = self.oracle.sent(&data, mtu, strict && !late);
+            judged.map_err(|what| self.violation(&format!("host {from} sends: {what}")))?;
+            if allowed == Some(false) && !late {
+                return Err(self.violation(&format!("host {from} sends without a lease")));
+            }
+            let frame = RxFrame {
+                data,
+                ..RxFrame::default()
+            };
+            self.switch.send(now, from, frame);
+        }
+        Ok(())
+    }
+
+    /// Moves what has arrived into the hosts' inputs.
+    fn deliver(&mut self) {
+        let now = self.now();
+        let mut frames = Vec::new();
+        self.switch.poll(now, &mut frames);
+        for (to, frame) in frames {
+            self.trace("gets", to, &frame.data);
+            let host = &mut self.hosts[to];
+            let room = host.state == State::Running || host.input.frames.len() < CARD_FRAMES;
+            if host.state != State::Off && room {
+                self.oracle.arrived(&frame.data);
+                host.input.frames.push(frame);
+            }
+        }
+        let mut arrivals = Vec::new();
+        self.channels.poll(now, &mut arrivals);
+        for (to, arrival) in arrivals {
+            let host = &mut self.hosts[to];
+            if host.state != State::Off {
+                host.input.arrivals.push_back(arrival);
+            }
+        }
+    }
+
+    fn next_event(&self) -> Option<Instant> {
+        let hosts = self.hosts.iter().filter_map(|host| match host.state {
+            State::Running if !host.input.is_empty() || host.tasks.is_ready() => Some(self.now()),
+            State::Running => host.due,
+            State::Still(until) => Some(until),
+            State::Off => None,
+        });
+        let faults = self.faults.iter().filter_map(|(when, _)| match when {
+            When::At(at) => Some(*at),
+            When::Turn(..) => None,
+        });
+        let networks = [self.switch.next_deadline(), self.channels.next_deadline()];
+        let networks = networks.into_iter().flatten();
+        let sleepers = self.clock.next_deadline();
+        hosts.chain(faults).chain(networks).chain(sleepers).min()
+    }
+
+    /// At no time may two hosts send on the service address.
+    fn check_leases(&self) -> Result<(), Violation> {
+        let owners = self.owners();
+        if owners.len() > 1 {
+            return Err(self.violation(&format!("hosts {owners:?} all hold a lease")));
+        }
+        Ok(())
+    }
+
+    /// A violation, and what led to it.
+    #[must_use]
+    pub fn violation(&self, what: &str) -> Violation {
+        let machines = self.hosts.iter().filter_map(|host| host.machine.as_ref());
+        let states: Vec<_> = machines.map(|it| it.describe()).collect();
+        Violation(format!(
+            "at {:?}: {what}; happened before: {:?}; hosts: {states:?}",
+            self.now(),
+            self.happened
+        ))
+    }
+
+    /// With `OUTLIVE_TRACE` set, prints every frame.
+    fn trace(&self, verb: &str, host: usize, frame: &[u8]) {
+        if !self.trace {
+            return;
+        }
+        let what = match decode(frame) {
+            Ok(Decoded::Tcp(segment)) => segment.summary(),
+            other => format!("{other:?}").chars().take(120).collect(),
+        };
+        println!("{:?} host {host} {verb} {what}", self.now());
+    }
+}
+
+fn is_ordered(lane: Lane) -> bool {
+    !matches!(lane, Lane::Heartbeat(_))
+}
+
+/// True when a turn with this input is worth counting.
+fn counts(input: &Input) -> bool {
+    let ordered = input.arrivals.iter().any(|arrival| match arrival {
+        Arrival::Message(_, lane, _) => is_ordered(*lane),
+        Arrival::Connected(..) => true,
+    });
+    ordered || !input.frames.is_empty()
+}
+
+/// Faults.
+impl World {
+    fn faults_by_time(&mut self) {
+        let now = self.now();
+        while let Some(index) = self
+            .faults
+            .iter()
+            .position(|(when, _)| matches!(when, When::At(at) if *at <= now))
+        {
+            let (_, fault) = self.faults.remove(index);
+            self.apply(fault);
+        }
+    }
+
+    /// Applies the faults that are due in this turn of `number`; what still leaves of its output.
+    fn faults_of_turn(&mut self, number: usize, out: Output) -> Output {
+        let turns = self.hosts[number].turns;
+        let mut out = out;
+        while let Some(index) = self.faults.iter().position(
+            |(when, _)| matches!(when, When::Turn(host, turn) if *host == number && *turn <= turns),
+        ) {
+            let (_, fault) = self.faults.remove(index);
+            match fault {
+                Fault::Kill(host, keep) | Fault::PowerOff(host, keep) if host == number => {
+                    out = kept(out, keep);
+                    // What leaves does so while its sender still exists.
+                    let now = self.now();
+                    for (to, lane, message) in out.messages.drain(..) {
+                        self.channels.send(now, number, to, lane, message);
+                    }
+                }
+                Fault::Pause {
+                    host, late: true, ..
+                } if host == number => {
+                    self.hosts[number].late.frames = std::mem::take(&mut out.frames);
+                }
+                _ => {}
+            }
+            self.apply(fault);
+        }
+        out
+    }
+
+    /// Makes a fault happen now.
+    pub fn apply(&mut self, fault: Fault) {
+        let now = self.now();
+        if self.trace {
+            println!("{now:?} {fault:?}");
+        }
+        self.happened.push(format!("{now:?} {fault:?}"));
+        match fault {
+            Fault::Kill(host, _) => self.end(host, Presence::ProcessEnded),
+            Fault::PowerOff(host, _) => self.end(host, Presence::Gone),
+            Fault::Start(host) => self.start(host),
+            Fault::Stop(host, time) => self.stand_still(host, time, Presence::ProcessStopped),
+            Fault::Pause { host, time, .. } => self.stand_still(host, time, Presence::Gone),
+            Fault::Path {
+                from,
+                to,
+                path,
+                cut,
+            } => self.channels.cut(from, to, path, cut),
+            Fault::Service { host, up, down } => self.switch.cut(host, up, down),
+            Fault::HandOver(number) => {
+                let host = &mut self.hosts[number];
+                let local = host.clock.local(now);
+                if let (State::Running, Some(machine)) = (host.state, &mut host.machine) {
+                    machine.hand_over(local);
+                    host.due = Some(now);
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, number: usize, presence: Presence) {
+        let host = &mut self.hosts[number];
+        host.tasks.clear();
+        host.machine = None;
+        host.state = State::Off;
+        host.input = Input::default();
+        host.late = Output::default();
+        host.due = None;
+        self.channels
+            .set_presence(self.clock.now(), number, presence);
+    }
+
+    fn start(&mut self, number: usize) {
+        let now = self.now();
+        let host = &mut self.hosts[number];
+        if host.state != State::Off {
+            return;
+        }
+        host.tasks = Tasks::default();
+        host.machine = Some((host.boot)(host.clock.local(now), &mut host.tasks));
+        host.state = State::Running;
+        host.due = Some(now);
+        let channels = &mut self.channels;
+        channels.set_presence(now, number, Presence::ProcessEnded);
+        channels.set_presence(now, number, Presence::Works);
+    }
+
+    fn stand_still(&mut self, number: usize, time: Duration, presence: Presence) {
+        let until = self.now() + time;
+        let host = &mut self.hosts[number];
+        if host.state == State::Running {
+            host.state = State::Still(until);
+            self.channels
+                .set_presence(self.clock.now(), number, presence);
+        }
+    }
+
+    /// Lets hosts go on whose time has come; a batch that had passed the check leaves first.
+    fn wake(&mut self) {
+        let now = self.now();
+        for number in 0..self.hosts.len() {
+            let host = &mut self.hosts[number];
+            if !matches!(host.state, State::Still(until) if until <= now) {
+                continue;
+            }
+            host.state = State::Running;
+            host.due = Some(now);
+            let late = std::mem::take(&mut host.late);
+            self.channels.set_presence(now, number, Presence::Works);
+            // A late batch may contradict what the new owner said: only its bytes are judged.
+            if let Err(Violation(what)) = self.send(number, late, true) {
+                self.oracle.blame(what);
+            }
+        }
+    }
+}
+
+fn kept(mut out: Output, keep: Keep) -> Output {
+    if !matches!(keep, Keep::Frames | Keep::All) {
+        out.frames.clear();
+    }
+    if !matches!(keep, Keep::Messages | Keep::All) {
+        out.messages.clear();
+    }
+    out
+}
