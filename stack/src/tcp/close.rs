@@ -65,7 +65,9 @@ impl Tcb {
     pub fn abort(&mut self) {
         match self.state {
             State::Closed => {}
-            State::SynSent | State::Closing | State::LastAck | State::TimeWait => {
+            State::SynSent | State::TimeWait => self.finish(Some(Error::Aborted)),
+            // The RFC means these once the FIN was sent; we enter them when it is queued.
+            State::Closing | State::LastAck if self.snd.nxt == self.send_end() => {
                 self.finish(Some(Error::Aborted));
             }
             _ => self.reset_and_finish(Error::Aborted),

@@ -153,6 +153,21 @@ fn an_aborted_connection_says_so_on_both_sides() {
 }
 
 #[test]
+fn an_abort_before_the_fin_has_left_is_told_to_the_peer() {
+    let mut pair = Pair::established(defaults(), defaults());
+    let now = pair.now;
+    pair.tcb(CLIENT).close(now);
+    pair.run_for(SHORT);
+    assert_eq!(pair.states(), [State::FinWait2, State::CloseWait]);
+    assert!(pair.tcb(SERVER).send(Bytes::from_static(b"lost")).is_ok());
+    pair.tcb(SERVER).shutdown_write().unwrap();
+    pair.tcb(SERVER).abort();
+    pair.run_for(SHORT);
+    assert_eq!(pair.states(), [State::Closed; 2]);
+    assert_eq!(pair.error(CLIENT), Some(Error::Reset));
+}
+
+#[test]
 fn what_arrived_before_a_reset_can_be_read() {
     let mut pair = Pair::established(defaults(), defaults());
     pair.ends[SERVER].reads = false;
