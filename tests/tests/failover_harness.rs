@@ -50,7 +50,9 @@ fn without_a_second_host_a_kill_is_seen() {
         cluster
             .world
             .schedule(When::Turn(0, 12), Fault::Kill(0, Keep::All));
-        let result = cluster.finish(LIMIT).and_then(|()| cluster.judge());
+        let result = cluster
+            .finish(Duration::from_secs(30))
+            .and_then(|()| cluster.judge());
         seen += usize::from(result.is_err());
     }
     assert_eq!(seen, 10);

@@ -274,13 +274,14 @@ impl Client {
 
     /// Waits until so many bytes were read, or no more come.
     async fn wait_for(&self, received: u64) {
-        loop {
+        let come = || {
             let seen = self.record.borrow();
-            if seen.received >= received || seen.reading != End::Open {
-                return;
-            }
-            drop(seen);
-            self.clock.sleep(Duration::from_micros(500)).await;
+            seen.received >= received || seen.reading != End::Open
+        };
+        let mut pause = Duration::from_micros(200);
+        while !come() {
+            self.clock.sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(50));
         }
     }
 

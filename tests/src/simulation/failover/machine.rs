@@ -63,6 +63,11 @@ pub trait Machine {
         None
     }
 
+    /// True for a primary whose backup is in sync, so that it acknowledges nothing that the backup does not have.
+    fn is_replicated(&self) -> bool {
+        false
+    }
+
     /// An operator asks it to give the service to the other server.
     fn hand_over(&mut self, _now: Instant) {}
 

@@ -1,11 +1,14 @@
 //! What judges every frame on the service network. Both servers are one host to it: the rules of the
 //! [`Watcher`] (ACK numbers, right edges and TSval never go back, a byte sent again is the same byte, nothing is
 //! acknowledged that did not arrive) hold across takeovers.
+//!
+//! Besides: no RST but where a script has one; after a takeover nothing but empty segments and SYN-ACKs before the client
+//! was heard; no ACK beyond what the backup has (FAILOVER §7: 1, 9, 12).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddrV4};
 
-use crate::decode::{Decoded, decode};
+use crate::decode::{Decoded, Segment, decode};
 use crate::simulation::watcher::Watcher;
 
 /// Sees all frames.
@@ -17,6 +20,28 @@ pub struct Oracle {
     may_reset: BTreeSet<IpAddr>,
     /// RSTs for connections that both ends had closed in order.
     pub resets_after_the_end: u64,
+    /// Clients that the present owner has heard since it took over; none while nobody looks.
+    heard: Option<BTreeSet<SocketAddrV4>>,
+    /// Connections from before the takeover.
+    inherited: BTreeSet<SocketAddrV4>,
+    /// All clients ever seen.
+    clients: BTreeSet<SocketAddrV4>,
+    /// Up to where the backup has each client's stream, as a sequence number.
+    committed: BTreeMap<SocketAddrV4, u32>,
+    /// Segments whose ACK was held against that.
+    pub acks_checked: u64,
+}
+
+/// A frame of a server on its way out.
+pub(super) struct Leaving<'a> {
+    pub(super) frame: &'a [u8],
+    pub(super) mtu: usize,
+    /// Held to every rule.
+    pub(super) strict: bool,
+    /// Its sender owns the service address.
+    pub(super) owner: bool,
+    /// The backup is in sync, so that what is acknowledged has to be with it.
+    pub(super) replicated: bool,
 }
 
 impl Oracle {
@@ -50,28 +75,97 @@ impl Oracle {
         self.complaints.push(what);
     }
 
+    /// Another host owns the service address, and knows of the clients only what was replicated; or, if `moved`, all.
+    pub(super) fn taken_over(&mut self, moved: bool) {
+        self.inherited.clone_from(&self.clients);
+        self.heard = (!moved).then(BTreeSet::new);
+    }
+
+    /// The backup has the stream of `client` up to this sequence number.
+    pub(super) fn committed(&mut self, client: SocketAddrV4, upto: u32) {
+        self.committed.insert(client, upto);
+    }
+
+    /// Nobody can say any more what the backup has.
+    pub(super) fn forget_commits(&mut self) {
+        self.committed.clear();
+    }
+
     /// A frame leaves a host.
-    pub(super) fn sent(&mut self, frame: &[u8], mtu: usize, strict: bool) -> Result<(), String> {
-        self.watcher.sent(frame, mtu, strict)?;
-        if let Ok(Decoded::Tcp(segment)) = decode(frame)
-            && segment.rst
-        {
-            let ends = [segment.source, segment.destination];
-            let allowed = |end: &SocketAddrV4| self.may_reset.contains(&IpAddr::V4(*end.ip()));
-            // A second ACK of a FIN meets a server that has forgotten the connection; so does its client.
-            let ended = self.watcher.has_ended(ends[0], ends[1]);
-            self.resets_after_the_end += u64::from(ended);
-            if !ended && !ends.iter().any(allowed) {
-                return Err(format!("a RST: {}", segment.summary()));
-            }
+    pub(super) fn sent(&mut self, leaving: &Leaving<'_>) -> Result<(), String> {
+        let frame = leaving.frame;
+        self.watcher.sent(frame, leaving.mtu, leaving.strict)?;
+        let Ok(Decoded::Tcp(segment)) = decode(frame) else {
+            return Ok(());
+        };
+        let checked = if segment.rst {
+            self.check_reset(&segment)
+        } else if leaving.owner {
+            self.check_hearing(&segment)
+                .and_then(|()| self.check_commit(&segment, leaving.replicated))
+        } else {
+            Ok(())
+        };
+        checked.map_err(|what| format!("{what}: {}", segment.summary()))
+    }
+
+    fn check_reset(&mut self, segment: &Segment) -> Result<(), &'static str> {
+        let ends = [segment.source, segment.destination];
+        let allowed = |end: &SocketAddrV4| self.may_reset.contains(&IpAddr::V4(*end.ip()));
+        // A second ACK of a FIN meets a server that has forgotten the connection; so does its client.
+        let ended = self.watcher.has_ended(ends[0], ends[1]);
+        self.resets_after_the_end += u64::from(ended);
+        if ended || ends.iter().any(allowed) {
+            Ok(())
+        } else {
+            Err("a RST")
+        }
+    }
+
+    /// Before the new owner has heard a client it may only probe it.
+    fn check_hearing(&mut self, segment: &Segment) -> Result<(), &'static str> {
+        let client = segment.destination;
+        let Some(heard) = &self.heard else {
+            return Ok(());
+        };
+        let unheard = self.inherited.contains(&client) && !heard.contains(&client);
+        let says_something = !segment.payload.is_empty() || segment.fin;
+        if unheard && says_something {
+            return Err("more than a probe before the client was heard");
         }
         Ok(())
     }
 
-    /// A frame reaches a host.
-    pub(super) fn arrived(&mut self, frame: &[u8]) {
-        if !self.fused {
-            self.watcher.arrived(frame);
+    fn check_commit(&mut self, segment: &Segment, replicated: bool) -> Result<(), &'static str> {
+        let committed = self.committed.get(&segment.destination);
+        let (Some(&committed), Some(ack), true) = (committed, segment.ack, replicated) else {
+            return Ok(());
+        };
+        self.acks_checked += 1;
+        if ack.wrapping_sub(committed) as i32 > 0 {
+            return Err("an ACK of what the backup does not have");
+        }
+        Ok(())
+    }
+
+    /// A frame reaches a host; `owner`: it owns the service address.
+    pub(super) fn arrived(&mut self, frame: &[u8], owner: bool) {
+        if self.fused {
+            return;
+        }
+        self.watcher.arrived(frame);
+        if !owner {
+            return;
+        }
+        if let Ok(Decoded::Tcp(segment)) = decode(frame) {
+            if segment.syn {
+                // Ports used again: another connection.
+                self.committed.remove(&segment.source);
+            }
+            self.clients.insert(segment.source);
+            if let Some(heard) = &mut self.heard {
+                heard.insert(segment.source);
+            }
         }
     }
 }

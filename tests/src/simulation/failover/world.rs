@@ -13,7 +13,7 @@ use super::channels::{Arrival, Channels, Lane, Presence, Quality};
 use super::fault::{Fault, Keep, When};
 use super::local_clock::LocalClock;
 use super::machine::{Input, Machine, Output};
-use super::oracle::Oracle;
+use super::oracle::{Leaving, Oracle};
 use super::switch::Switch;
 use crate::decode::{Decoded, decode};
 use crate::simulation::offload::wire_frames;
@@ -63,6 +63,12 @@ pub struct World {
     random: Random,
     faults: Vec<(When, Fault)>,
     happened: Vec<String>,
+    /// The last that held a lease.
+    owner: Option<usize>,
+    /// Until then a new owner may know all that the former one knew.
+    handing_over_until: Instant,
+    /// Times that the service address moved to another host, or to another process.
+    pub takeovers: u64,
     trace: bool,
 }
 
@@ -81,6 +87,9 @@ impl World {
             random,
             faults: Vec::new(),
             happened: Vec::new(),
+            owner: None,
+            handing_over_until: Instant::ZERO,
+            takeovers: 0,
             trace: std::env::var_os("OUTLIVE_TRACE").is_some(),
         }
     }
@@ -280,9 +289,16 @@ impl World {
         let machine = host.machine.as_ref();
         let (mtu, strict) = machine.map_or((65_535, false), |it| (it.mtu(), it.strict()));
         let allowed = machine.and_then(|it| it.may_send(host.clock.local(now)));
+        let replicated = machine.is_some_and(|it| it.is_replicated());
         for data in wire {
             self.trace("sends", from, &data);
-            let judged = self.oracle.sent(&data, mtu, strict && !late);
+            let judged = self.oracle.sent(&Leaving {
+                frame: &data,
+                mtu,
+                strict: strict && !late,
+                owner: allowed == Some(true),
+                replicated,
+            });
             judged.map_err(|what| self.violation(&format!("host {from} sends: {what}")))?;
             if allowed == Some(false) && !late {
                 return Err(self.violation(&format!("host {from} sends without a lease")));
@@ -301,12 +317,13 @@ impl World {
         let now = self.now();
         let mut frames = Vec::new();
         self.switch.poll(now, &mut frames);
+        let owner = self.owners().first().copied();
         for (to, frame) in frames {
             self.trace("gets", to, &frame.data);
             let host = &mut self.hosts[to];
             let room = host.state == State::Running || host.input.frames.len() < CARD_FRAMES;
             if host.state != State::Off && room {
-                self.oracle.arrived(&frame.data);
+                self.oracle.arrived(&frame.data, owner == Some(to));
                 host.input.frames.push(frame);
             }
         }
@@ -338,10 +355,19 @@ impl World {
     }
 
     /// At no time may two hosts send on the service address.
-    fn check_leases(&self) -> Result<(), Violation> {
+    fn check_leases(&mut self) -> Result<(), Violation> {
         let owners = self.owners();
         if owners.len() > 1 {
             return Err(self.violation(&format!("hosts {owners:?} all hold a lease")));
+        }
+        if let Some(&owner) = owners.first()
+            && self.owner != Some(owner)
+        {
+            let moved = self.owner.is_some() && self.now() < self.handing_over_until;
+            self.takeovers += 1;
+            self.owner = Some(owner);
+            self.oracle.taken_over(moved);
+            self.trace_line(&format!("host {owner} owns the service address"));
         }
         Ok(())
     }
@@ -356,6 +382,12 @@ impl World {
             self.now(),
             self.happened
         ))
+    }
+
+    fn trace_line(&self, what: &str) {
+        if self.trace {
+            println!("{:?} {what}", self.now());
+        }
     }
 
     /// With `OUTLIVE_TRACE` set, prints every frame.
@@ -427,12 +459,15 @@ impl World {
         out
     }
 
+    /// Forgets the faults that have not happened.
+    pub fn withdraw_faults(&mut self) {
+        self.faults.clear();
+    }
+
     /// Makes a fault happen now.
     pub fn apply(&mut self, fault: Fault) {
         let now = self.now();
-        if self.trace {
-            println!("{now:?} {fault:?}");
-        }
+        self.trace_line(&format!("{fault:?}"));
         self.happened.push(format!("{now:?} {fault:?}"));
         match fault {
             Fault::Kill(host, _) => self.end(host, Presence::ProcessEnded),
@@ -448,6 +483,7 @@ impl World {
             } => self.channels.cut(from, to, path, cut),
             Fault::Service { host, up, down } => self.switch.cut(host, up, down),
             Fault::HandOver(number) => {
+                self.handing_over_until = now + Duration::from_secs(5);
                 let host = &mut self.hosts[number];
                 let local = host.clock.local(now);
                 if let (State::Running, Some(machine)) = (host.state, &mut host.machine) {
@@ -466,6 +502,10 @@ impl World {
         host.input = Input::default();
         host.late = Output::default();
         host.due = None;
+        if self.owner == Some(number) {
+            // Should it own the address again, it will know nothing.
+            self.owner = None;
+        }
         self.channels
             .set_presence(self.clock.now(), number, presence);
     }
