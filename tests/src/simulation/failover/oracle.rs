@@ -82,12 +82,12 @@ impl Oracle {
     }
 
     /// The backup has the stream of `client` up to this sequence number.
-    pub(super) fn committed(&mut self, client: SocketAddrV4, upto: u32) {
+    pub fn committed(&mut self, client: SocketAddrV4, upto: u32) {
         self.committed.insert(client, upto);
     }
 
     /// Nobody can say any more what the backup has.
-    pub(super) fn forget_commits(&mut self) {
+    pub fn forget_commits(&mut self) {
         self.committed.clear();
     }
 
