@@ -154,6 +154,8 @@ counters! {
     TcpDropState = "tcp_drop_state",
     /// Beyond what may be held out of order.
     TcpDropMemory = "tcp_drop_memory",
+    /// Connections aborted because the application did not repeat what another host had sent.
+    ReplicationDiverged = "replication_diverged",
 }
 
 /// All counters of one stack.

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 
+use super::decisions::Logged;
 use crate::tcp::FourTuple;
 use crate::tcp::gate::{Mark, Pieces, Point, Terms};
 use crate::tcp::record::Record;
@@ -83,7 +84,7 @@ pub enum Change {
     /// The application can continue from here; what was kept for going on from earlier is dropped.
     Point(Box<Point>),
     /// The application decided something that a replay could not find out.
-    Decision(Bytes),
+    Decision(Logged),
     /// Output of an application that cannot repeat itself.
     Output {
         /// Position of the first byte.
@@ -92,6 +93,8 @@ pub enum Change {
         input: u64,
         /// The bytes.
         bytes: Bytes,
+        /// The state that this leads to, if the application gave one.
+        state: Option<Bytes>,
     },
     /// Nobody can take over this connection, at least until its next point.
     Unprotected(Reason),

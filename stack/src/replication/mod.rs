@@ -9,11 +9,22 @@
 //! | `membership` | who may send: heartbeats, votes, leases, arbitration |
 //! | `entry`, `journal` | what is replicated; what it adds up to |
 //! | `message` | what the hosts say to each other, and its bytes |
+//! | `survival` | how a listener's connections continue, and how well one is protected |
+//! | `continuation` | from where an application goes on |
+//! | `decisions` | what a handler cannot derive from its input, logged |
+//! | `digest` | of the output, to find a handler that does not repeat itself |
 
+pub mod continuation;
+pub mod decisions;
+pub mod digest;
 pub mod entry;
 pub mod membership;
 pub mod message;
+pub mod survival;
 pub mod view;
 
+pub use self::continuation::Continuation;
+pub use self::digest::Identity;
 pub use self::entry::{Change, Entry, Opening, Reason};
+pub use self::survival::{Protection, ReplayOptions, Survival};
 pub use crate::tcp::gate::{Hot, Mark, Point, Terms};

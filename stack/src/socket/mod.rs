@@ -8,6 +8,7 @@ pub mod asynchronous;
 mod handle;
 mod options;
 mod runtime;
+mod survival;
 mod tcp_listener;
 mod tcp_stream;
 mod udp_socket;
@@ -17,4 +18,5 @@ pub use tcp_listener::{Incoming, TcpListener};
 pub use tcp_stream::TcpStream;
 pub use udp_socket::UdpSocket;
 
+pub use crate::replication::{Continuation, Identity, Protection, ReplayOptions, Survival};
 pub use crate::tcp::info::Info;

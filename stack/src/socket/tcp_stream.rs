@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use bytes::Bytes;
 use super::handle::{self, Handle, send_part};
 use super::options::{Direction, try_each};
 use super::runtime::WaitError;
+use super::survival::send_static_part;
 use crate::engine::Stack;
+use crate::replication::{Continuation, Identity, Reason};
 use crate::tcp::info::Info;
 use crate::tcp::tcb::Tcb;
 use crate::tcp::{Error, KeepAlive, SocketOptions};
@@ -282,6 +285,83 @@ impl TcpStream {
     /// Never; the shape is that of `std::net`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         Ok(self.handle.error().map(io::Error::from))
+    }
+
+    /// Where the application goes on; none on a connection that began on this host.
+    #[must_use]
+    pub fn continuation(&self) -> Option<Continuation> {
+        self.handle.continuation()
+    }
+
+    /// Bytes that are about to be written and that the client has already, from another host: they are
+    /// discarded. Grows until the client has told where it stands.
+    #[must_use]
+    pub fn skippable(&self) -> u64 {
+        self.handle.skippable()
+    }
+
+    /// Skips the beginning of a range of static content, as far as the client has it already, and returns
+    /// how many bytes that are: they count as written. It takes as long for a gigabyte as for a byte. Waits
+    /// until the client has told where it stands.
+    ///
+    /// # Errors
+    /// Why the connection ended, or that its write side is closed.
+    pub fn skip_static(&self, identity: Identity, range: Range<u64>) -> io::Result<u64> {
+        self.handle.block(Direction::Write, |cx| {
+            self.handle.poll_skip_static(cx, identity, range.clone())
+        })
+    }
+
+    /// As [`TcpStream::send`], of the bytes at `offset` of the content that `identity` names. Where output is
+    /// compared with what another host sent, they are named and not read.
+    ///
+    /// # Errors
+    /// As [`TcpStream::send`].
+    pub fn send_static(
+        &self,
+        mut bytes: Bytes,
+        identity: Identity,
+        mut offset: u64,
+    ) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.handle.block(Direction::Write, |cx| {
+                self.handle.poll_write(cx, |tcb| {
+                    send_static_part(tcb, &mut bytes, identity, &mut offset)
+                })
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The value of something that does not follow from the input: a clock, a random number, the state of
+    /// a disk. It is logged, and what is written afterwards waits until it is committed; a handler that
+    /// repeats on another host is given the logged value. Handlers must ask in the same order.
+    ///
+    /// # Errors
+    /// When the wait for another host's decision ended: the stack was shut down.
+    pub fn decide(&self, value: impl FnOnce() -> Bytes) -> io::Result<Bytes> {
+        let mut value = Some(value);
+        self.handle.block(Direction::Read, |cx| {
+            self.handle.poll_decide(cx, &mut value).map(Ok)
+        })
+    }
+
+    /// Says that the connection could be continued from here by a fresh handler, with nothing but what comes
+    /// from here on: between two requests, for example.
+    pub fn quiescent(&self) {
+        self.handle.quiescent();
+    }
+
+    /// Says that the connection could be continued from here by a handler that is given `state`
+    /// ([`Continuation::checkpoint`]). On a mirrored connection it is the state after the next write,
+    /// with which it is committed; writes of up to 64 KiB are committed whole.
+    pub fn checkpoint(&self, state: Bytes) {
+        self.handle.checkpoint(state);
+    }
+
+    /// Says that no other host can continue this connection, from here on.
+    pub fn unprotect(&self, reason: Reason) {
+        self.handle.unprotect(reason);
     }
 
     /// What Linux tells as `TCP_INFO`.

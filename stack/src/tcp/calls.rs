@@ -12,6 +12,7 @@ use super::Error;
 use super::congestion::CongestionControl;
 use super::state::State;
 use super::tcb::{FIRST_BYTE, NEVER, Tcb};
+use crate::replication::digest::{Identity, Piece};
 
 /// Pieces up to this size are copied together: cheaper than to keep each by reference.
 const COPY_BYTES: usize = 256;
@@ -26,14 +27,62 @@ impl Tcb {
         if bytes.len() <= COPY_BYTES {
             return self.send_copy(&bytes);
         }
-        self.send_room()?;
-        let skipped = self.swallow(bytes.len());
-        let mut bytes = bytes;
+        self.send_piece(bytes, None)
+    }
+
+    /// As [`Tcb::send`], of bytes that lie at `offset` in the content that `identity` names: they are named
+    /// and not read where output is compared.
+    ///
+    /// # Errors
+    /// As [`Tcb::send`].
+    pub fn send_static(
+        &mut self,
+        bytes: Bytes,
+        identity: Identity,
+        offset: u64,
+    ) -> Result<usize, Error> {
+        self.send_piece(bytes, Some((identity, offset)))
+    }
+
+    fn send_piece(
+        &mut self,
+        mut bytes: Bytes,
+        named: Option<(Identity, u64)>,
+    ) -> Result<usize, Error> {
+        let Some((skipped, taken)) = self.admit(bytes.len())? else {
+            return Ok(bytes.len());
+        };
+        bytes.truncate(taken);
+        if self.gating.is_some() {
+            self.put_out(match named {
+                Some((identity, offset)) => Piece::Static(identity, offset..offset + taken as u64),
+                None => Piece::Generated(&bytes),
+            })?;
+        }
         bytes.advance(skipped);
-        bytes.truncate(self.send_room()?);
-        let taken = skipped + bytes.len();
+        if self.is_mirrored() {
+            self.mirror(&bytes);
+        }
         self.send_queue.push(bytes);
+        self.reach_decided_fin();
         Ok(taken)
+    }
+
+    /// How many of `len` bytes are skipped because the peer has them, and how many are taken in all; none
+    /// when all of them are discarded.
+    fn admit(&mut self, len: usize) -> Result<Option<(usize, usize)>, Error> {
+        if self.discards_writes() {
+            return Ok(None);
+        }
+        let room = self.send_room()?;
+        let skipped = self.swallow(len);
+        let rest = self.before_decided_fin(len - skipped);
+        let room = if room > 0 && self.is_mirrored() {
+            rest
+        } else {
+            room
+        };
+        Ok(Some((skipped, skipped + room.min(rest))))
     }
 
     /// As [`Tcb::send`], with the one copy that a borrowed slice costs.
@@ -41,10 +90,17 @@ impl Tcb {
     /// # Errors
     /// As [`Tcb::send`].
     pub fn send_copy(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-        self.send_room()?;
-        let skipped = self.swallow(bytes.len());
-        let taken = skipped + self.send_room()?.min(bytes.len() - skipped);
+        if self.is_mirrored() {
+            return self.send_piece(Bytes::copy_from_slice(bytes), None);
+        }
+        let Some((skipped, taken)) = self.admit(bytes.len())? else {
+            return Ok(bytes.len());
+        };
+        if self.gating.is_some() {
+            self.put_out(Piece::Generated(&bytes[..taken]))?;
+        }
         self.send_queue.push_copy(&bytes[skipped..taken]);
+        self.reach_decided_fin();
         Ok(taken)
     }
 
@@ -75,9 +131,9 @@ impl Tcb {
     /// Why the connection ended, after everything that arrived was read.
     pub fn recv(&mut self, into: &mut [u8]) -> Result<Option<usize>, Error> {
         if self.readable_bytes() == 0 {
-            return Ok(self.at_end()?.then_some(0));
+            return Ok(self.see_end()?.then_some(0));
         }
-        let taken = self.receive_queue.read(into, self.rcv.committed);
+        let taken = self.receive_queue.read(into, self.horizon());
         self.after_read();
         Ok(Some(taken))
     }
@@ -89,9 +145,9 @@ impl Tcb {
     /// As [`Tcb::recv`].
     pub fn recv_bytes(&mut self, max: usize) -> Result<Option<Bytes>, Error> {
         if self.readable_bytes() == 0 || max == 0 {
-            return Ok(self.at_end()?.then(Bytes::new));
+            return Ok(self.see_end()?.then(Bytes::new));
         }
-        let bytes = self.receive_queue.read_bytes(max, self.rcv.committed);
+        let bytes = self.receive_queue.read_bytes(max, self.horizon());
         self.after_read();
         Ok(bytes)
     }
@@ -100,22 +156,24 @@ impl Tcb {
     ///
     /// # Errors
     /// As [`Tcb::recv`].
-    pub fn peek(&self, into: &mut [u8]) -> Result<Option<usize>, Error> {
+    pub fn peek(&mut self, into: &mut [u8]) -> Result<Option<usize>, Error> {
         if self.readable_bytes() == 0 {
-            return Ok(self.at_end()?.then_some(0));
+            return Ok(self.see_end()?.then_some(0));
         }
-        Ok(Some(self.receive_queue.peek(into, self.rcv.committed)))
+        let shown = self.receive_queue.peek(into, self.horizon());
+        self.note_seen(self.receive_queue.consumed() + shown as u64, false);
+        Ok(Some(shown))
     }
 
     /// Bytes that can be read now.
     #[must_use]
     pub fn readable_bytes(&self) -> usize {
-        self.receive_queue.readable(self.rcv.committed)
+        self.receive_queue.readable(self.horizon())
     }
 
     /// True when no more bytes will come, in order; the error when they do not come because of one.
-    fn at_end(&self) -> Result<bool, Error> {
-        let fin = self.rcv.fin != NEVER && self.rcv.committed > self.rcv.fin;
+    pub(super) fn at_end(&self) -> Result<bool, Error> {
+        let fin = self.rcv.fin != NEVER && self.horizon() > self.rcv.fin;
         if fin || self.rcv.shut {
             return Ok(true);
         }
@@ -125,7 +183,19 @@ impl Tcb {
         }
     }
 
+    /// As [`Tcb::at_end`], for an application that is told.
+    fn see_end(&mut self) -> Result<bool, Error> {
+        let at_end = self.at_end()?;
+        if at_end && self.gating.is_some() {
+            self.note_seen(self.receive_queue.consumed(), true);
+        }
+        Ok(at_end)
+    }
+
     fn after_read(&mut self) {
+        if self.gating.is_some() {
+            self.note_seen(self.receive_queue.consumed(), false);
+        }
         if self.window_update_due() {
             self.acknowledge_now();
         }
@@ -195,6 +265,10 @@ impl Tcb {
         if self.writer.is_some() && self.is_worth_waking_writer() {
             into.extend(self.writer.take());
         }
+        let over = self.error.is_some();
+        if let Some(surviving) = self.surviving() {
+            into.extend(surviving.waiting.take(over));
+        }
     }
 
     /// True when [`Tcb::poll_transmit`] may have something to give: worth a look by the writer.
@@ -207,11 +281,12 @@ impl Tcb {
             || pending.reset
             || pending.refusal.is_some()
             || self.recovery.is_some()
+            || self.has_notes()
             || (self.snd.nxt < self.send_end() && self.state.may_transmit_data())
     }
 }
 
-fn remember(slot: &mut Option<Waker>, cx: &Context<'_>) {
+pub(super) fn remember(slot: &mut Option<Waker>, cx: &Context<'_>) {
     match slot {
         Some(waker) => waker.clone_from(cx.waker()),
         None => *slot = Some(cx.waker().clone()),

@@ -21,6 +21,14 @@ impl Tcb {
         if self.snd.fin {
             return Ok(());
         }
+        if let Some(resumed) = &self.resumed
+            && let end = resumed.fin.unwrap_or(self.send_queue.end())
+            && self.write_position() < end
+        {
+            // The former owner wrote more before it closed.
+            self.diverge(end);
+            return Err(Error::Diverged);
+        }
         match self.state {
             State::Established => self.enter(State::FinWait1),
             State::CloseWait => self.enter(State::LastAck),

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub use super::congestion::Algorithm;
+use crate::replication::Survival;
 
 /// Choices for all connections of a stack.
 #[derive(Clone, Debug)]
@@ -147,6 +148,8 @@ pub struct ListenOptions {
     pub max_half_open: usize,
     /// What accepted connections start with.
     pub socket: SocketOptions,
+    /// How they outlive this host, on a stack that has another one to rely on.
+    pub survival: Survival,
 }
 
 impl Default for ListenOptions {
@@ -155,6 +158,7 @@ impl Default for ListenOptions {
             backlog: 4096,
             max_half_open: 4096,
             socket: SocketOptions::default(),
+            survival: Survival::default(),
         }
     }
 }

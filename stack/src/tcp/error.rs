@@ -16,6 +16,9 @@ pub enum Error {
     /// This side aborted the connection.
     #[error("connection aborted")]
     Aborted,
+    /// The application was to continue what another host began, and its output was another.
+    #[error("the output was not repeated")]
+    Diverged,
     /// The peer did not answer for too long (RFC 9293 §3.8.3, R2 or the user time-out).
     #[error("connection timed out")]
     TimedOut,
@@ -57,7 +60,7 @@ impl From<Error> for io::Error {
         let kind = match error {
             Error::Refused => Kind::ConnectionRefused,
             Error::Reset => Kind::ConnectionReset,
-            Error::Aborted | Error::ListenerClosed => Kind::ConnectionAborted,
+            Error::Aborted | Error::Diverged | Error::ListenerClosed => Kind::ConnectionAborted,
             Error::TimedOut => Kind::TimedOut,
             Error::HostUnreachable => Kind::HostUnreachable,
             Error::NetworkUnreachable | Error::NoRoute => Kind::NetworkUnreachable,

@@ -14,7 +14,11 @@ use smallvec::SmallVec;
 use super::FourTuple;
 use super::record::Record;
 use super::state::State;
+use super::survival::Surviving;
 use super::tcb::{NEVER, Tcb};
+use crate::replication::decisions::Logged;
+use crate::replication::digest::OutputDigest;
+use crate::replication::entry::Reason;
 use crate::time::Instant;
 
 /// A new anchor is noted when the peer has acknowledged this much more (FAILOVER §2).
@@ -80,7 +84,7 @@ pub enum Note {
     /// The application can continue from here.
     Point(Box<Point>),
     /// What a part of the application that is not deterministic decided.
-    Decision(Bytes),
+    Decision(Logged),
     /// Output of an application that cannot repeat itself; it is not sent before this is committed.
     Output {
         /// Position of its first byte in our stream.
@@ -89,7 +93,11 @@ pub enum Note {
         input: u64,
         /// The bytes.
         bytes: Bytes,
+        /// The state that this leads to, if the application gave one.
+        state: Option<Bytes>,
     },
+    /// Nobody can take over this connection, at least until its next point.
+    Unprotected(Reason),
     /// Both FINs are acknowledged; what is left is to answer the peer's, should it come again.
     TimeWait,
 }
@@ -107,7 +115,7 @@ pub struct Point {
     /// The application's state; none for one that starts anew.
     pub state: Option<Bytes>,
     /// The digest of the output before it, if one is kept.
-    pub mark: Option<Mark>,
+    pub digest: Option<OutputDigest>,
 }
 
 /// The digest of our stream up to a position.
@@ -226,10 +234,10 @@ pub struct Gating {
     pub noted: u64,
     /// Points whose output the peer has not acknowledged: the oldest, and the newest.
     pub points: VecDeque<Point>,
-    /// The digest of what was written so far.
-    pub mark: Option<Mark>,
     /// TIME-WAIT was noted.
     pub over: bool,
+    /// What is known of the application.
+    pub application: Surviving,
 }
 
 impl Tcb {
@@ -259,10 +267,10 @@ impl Tcb {
             return Some(Commit::Note { number, note });
         }
         let (due, position) = (self.snd.fin, self.send_queue.end());
+        let mark = self.last_mark();
         let gating = self.gating.as_mut()?;
         (due && gating.fin == Stage::Open).then(|| {
             gating.fin = Stage::Requested;
-            let mark = gating.mark;
             Commit::Fin { position, mark }
         })
     }
@@ -307,12 +315,13 @@ impl Tcb {
         } else {
             ANCHOR_EVERY_BYTES
         };
-        (una >= gating.anchor.0 + every).then(|| {
-            gating.anchor.0 = una;
-            Note::Anchor {
-                position: una,
-                mark: gating.mark,
-            }
+        if una < gating.anchor.0 + every {
+            return None;
+        }
+        gating.anchor.0 = una;
+        Some(Note::Anchor {
+            position: una,
+            mark: self.acknowledged_mark(),
         })
     }
 
@@ -324,6 +333,11 @@ impl Tcb {
         };
         gating.notes.push_back(note);
         gating.noted + gating.notes.len() as u64
+    }
+
+    /// True when there are notes that something may wait for.
+    pub(super) fn has_notes(&self) -> bool {
+        self.gating.as_ref().is_some_and(|it| !it.notes.is_empty())
     }
 
     /// The application can continue from `point`: noted once the peer has acknowledged its output. Of

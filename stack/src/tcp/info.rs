@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::congestion::CongestionControl;
 use super::state::State;
 use super::tcb::Tcb;
+use crate::replication::Protection;
 
 /// Facts about a connection at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct Info {
     pub receive_queue_bytes: usize,
     /// Largest datagram on the path, in bytes.
     pub path_mtu: u32,
+    /// Whether it would outlive this host.
+    pub protection: Protection,
 }
 
 impl Tcb {
@@ -82,6 +85,7 @@ impl Tcb {
             send_queue_bytes: self.send_queue.len(),
             receive_queue_bytes: self.receive_queue.buffered(),
             path_mtu: self.path.mtu,
+            protection: self.protection(),
         }
     }
 }

@@ -19,6 +19,7 @@ use super::table::ById;
 use super::{Connection, Error, FourTuple};
 use crate::counters::Counter;
 use crate::keyed::Keyed;
+use crate::replication::Survival;
 
 /// A port that accepts connections.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Listener {
     max_half_open: usize,
     /// What its connections start with.
     pub(super) socket: Arc<SocketOptions>,
+    /// How they outlive this host.
+    pub(super) survival: Survival,
     /// Length of the accept queue, to be read without its lock.
     waiting: AtomicUsize,
     queues: Mutex<Queues>,
@@ -56,6 +59,7 @@ impl Listener {
             backlog: options.backlog,
             max_half_open: options.max_half_open.max(1),
             socket: Arc::new(options.socket),
+            survival: options.survival,
             waiting: AtomicUsize::new(0),
             queues: Mutex::new(Queues {
                 half_open: HashSet::with_hasher(keyed),

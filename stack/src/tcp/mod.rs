@@ -40,6 +40,7 @@ pub mod snapshot;
 mod stage_tests;
 mod stamp;
 pub mod state;
+pub mod survival;
 mod table;
 pub mod tcb;
 #[cfg(test)]

@@ -104,16 +104,21 @@ impl Tcb {
         let (gated, terms) = (parameters.gated, parameters.terms);
         let mut tcb = Self::fixed(parameters, now, record);
         let start = continuation.send_position;
-        tcb.state = continuation.state;
+        let unsent_fin = continuation.fin.filter(|&fin| start < fin);
+        tcb.state = match continuation.state {
+            // Until everything before the FIN was written again.
+            State::FinWait1 if unsent_fin.is_some() => State::Established,
+            State::Closing | State::LastAck if unsent_fin.is_some() => State::CloseWait,
+            state => state,
+        };
         tcb.timestamps.recent = continuation.ts_recent;
         tcb.snd.una = start;
         tcb.snd.nxt = start;
         // The next segment of the peer sets the window.
         tcb.snd.wl1 = tcb.peer_wire(continuation.committed).wrapping_sub(1);
         tcb.snd.wl2 = tcb.our_wire(start);
-        tcb.snd.fin = continuation.fin.is_some();
-        // With the FIN decided nothing can be written any more; once it is acknowledged, `start` is
-        // behind it.
+        tcb.snd.fin = continuation.fin.is_some() && unsent_fin.is_none();
+        // Once our FIN is acknowledged, `start` is behind it.
         let data_start = continuation.fin.map_or(start, |fin| start.min(fin));
         tcb.send_queue = super::send_queue::SendQueue::new(data_start);
         tcb.rcv.nxt = continuation.committed;
@@ -147,7 +152,10 @@ impl Tcb {
                 ..Gating::default()
             }));
         }
-        tcb.resumed = Some(Box::new(Resumed::new(now)));
+        tcb.resumed = Some(Box::new(Resumed {
+            fin: unsent_fin,
+            ..Resumed::new(now)
+        }));
         tcb.resume(now);
         tcb.probe_peer(now);
         tcb

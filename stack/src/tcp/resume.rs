@@ -4,11 +4,13 @@
 //! RFC 9293 §3.10.7.4 obliges a synchronised peer to answer a segment outside its window with an ACK that
 //! tells exactly where both sides are. So a resumed connection probes with an empty segment one octet
 //! before that position, and sends nothing else until it has heard the peer. From then on and for a while
-//! an ACK beyond `snd.nxt` is no error: another owner sent those bytes. What the application produces of
-//! them again is swallowed, a piece of any length at once.
+//! an ACK beyond `snd.nxt` is no error: another owner sent those bytes. Our stream then leaps to where the peer
+//! stands; what the application produces before that is swallowed, a piece of any length at once
+//! ([`super::survival`]).
 
 use std::time::Duration;
 
+use super::state::State;
 use super::tcb::Tcb;
 use crate::time::Instant;
 
@@ -25,8 +27,11 @@ const FURTHEST_AHEAD: u64 = (1 << 31) - 1;
 pub struct Resumed {
     /// The peer has told where it stands.
     pub heard: bool,
-    /// It has everything before this position, though the application has not produced it here.
-    pub peer_has: u64,
+    /// Bytes that the application has yet to produce and the peer has: what was written here ends so far
+    /// before the send queue.
+    pub behind: u64,
+    /// Where our stream ends, if the former owner decided that and not all before it was written here.
+    pub fin: Option<u64>,
     /// Probes sent.
     pub probes: u8,
     /// When ACKs beyond `snd.nxt` become errors again.
@@ -37,7 +42,8 @@ impl Resumed {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             heard: false,
-            peer_has: 0,
+            behind: 0,
+            fin: None,
             probes: 0,
             until: now + FORMER_OWNER_FOR,
         }
@@ -51,15 +57,14 @@ impl Tcb {
     pub fn peer_position(&self) -> Option<u64> {
         match &self.resumed {
             Some(resumed) if !resumed.heard => None,
-            Some(resumed) => Some(resumed.peer_has.max(self.snd.una)),
-            None => Some(self.snd.una),
+            _ => Some(self.snd.una),
         }
     }
 
     /// Position of the next byte given to [`Tcb::send`].
     #[must_use]
     pub fn write_position(&self) -> u64 {
-        self.send_queue.end()
+        self.send_queue.end() - self.skippable()
     }
 
     /// Nothing but probes may leave: where the peer stands is not known.
@@ -72,7 +77,7 @@ impl Tcb {
         match &self.resumed {
             Some(resumed) if now < resumed.until => self.snd.una + FURTHEST_AHEAD,
             Some(_) if self.is_lost() => self.snd.una + FURTHEST_AHEAD,
-            Some(resumed) if resumed.peer_has <= self.send_queue.end() => {
+            Some(resumed) if resumed.behind == 0 && resumed.fin.is_none() => {
                 self.resumed = None;
                 self.snd.nxt
             }
@@ -83,7 +88,6 @@ impl Tcb {
     /// The peer acknowledges `ack`, which is believable. Returns the part of it that is in the queue;
     /// what lies beyond was sent by the former owner.
     pub(super) fn hear(&mut self, now: Instant, ack: u64) -> u64 {
-        let end = self.send_end();
         let Some(resumed) = &mut self.resumed else {
             return ack;
         };
@@ -92,30 +96,40 @@ impl Tcb {
             resumed.until = now + FORMER_OWNER_FOR;
             self.statistics.progress_at = now;
             self.timers.stop_retransmit();
+            if let Some(gating) = &mut self.gating {
+                gating.application.waiting.announce();
+            }
         }
-        if ack > self.snd.nxt {
-            resumed.peer_has = resumed.peer_has.max(ack);
-            self.snd.nxt = ack.min(end);
+        if ack > self.send_end() {
+            self.leap(ack);
         }
-        ack.min(end)
+        let ack = ack.min(self.send_end());
+        self.snd.nxt = self.snd.nxt.max(ack);
+        ack
     }
 
-    /// How many of `len` bytes about to be queued the peer has already; they are skipped.
-    pub(super) fn swallow(&mut self, len: usize) -> usize {
-        let end = self.send_queue.end();
-        let Some(resumed) = self
-            .resumed
-            .as_ref()
-            .filter(|resumed| resumed.peer_has > end)
-        else {
-            return 0;
-        };
-        let swallowed = (len as u64).min(resumed.peer_has - end);
-        debug_assert!(self.send_queue.is_empty() && self.snd.una == end);
-        self.send_queue = super::send_queue::SendQueue::new(end + swallowed);
-        self.snd.una = end + swallowed;
-        self.snd.nxt = self.snd.una;
-        swallowed as usize
+    /// The peer has what was never written here: our stream goes on where it stands, and the application
+    /// catches up.
+    fn leap(&mut self, ack: u64) {
+        let fin = self.resumed.as_ref().and_then(|resumed| resumed.fin);
+        let to = fin.map_or(ack, |fin| fin.min(ack));
+        let leapt = to - self.send_queue.end();
+        if let Some(resumed) = &mut self.resumed {
+            resumed.behind += leapt;
+        }
+        if leapt > 0 {
+            self.stand_at(to);
+        }
+        if fin == Some(to) {
+            // Nothing that the application may still write is missing to the peer.
+            self.snd.fin = true;
+            let next = match self.state {
+                State::Established => State::FinWait1,
+                State::CloseWait => State::LastAck,
+                state => state,
+            };
+            self.enter(next);
+        }
     }
 
     /// Sends the first probe, and says when the next is due.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::config::{Config, ListenOptions, SocketOptions};
-use super::gate::{Gate, Terms};
+use super::gate::Gate;
 use super::isn::IsnGenerator;
 use super::listener::{Listener, Listeners};
 use super::ports::Ports;
@@ -19,6 +19,7 @@ use crate::counters::{Counter, Counters};
 use crate::ip::{Ip, Path};
 use crate::keyed::Keyed;
 use crate::random::Random;
+use crate::replication::Survival;
 use crate::time::Instant;
 
 /// The TCP of one stack.
@@ -62,8 +63,8 @@ impl Tcp {
         }
     }
 
-    /// Has every decision of every connection made from now on committed by `gate` before its effect
-    /// leaves.
+    /// Has every decision of every connection that its listener wants protected committed by `gate` before
+    /// its effect leaves.
     #[must_use]
     pub fn with_gate(mut self, gate: Arc<dyn Gate>) -> Self {
         self.gate = Some(gate);
@@ -165,7 +166,8 @@ impl Tcp {
             if id.local_addr() == remote || self.table.contains(&id) {
                 return None;
             }
-            let parameters = self.parameters(&id, path, Arc::clone(&options));
+            let parameters =
+                self.parameters(&id, path, Arc::clone(&options), Survival::Unprotected);
             let tcb = Tcb::connect(parameters, now, self.isn.isn(now, &id));
             let connection = Arc::new(Connection::new(id, tcb));
             self.table.insert(&connection).then_some(connection)
@@ -201,7 +203,7 @@ impl Tcp {
             Some(last) => self.isn.isn_beyond(now, id, last),
             None => self.isn.isn(now, id),
         };
-        let parameters = self.parameters(id, path, Arc::clone(&listener.socket));
+        let parameters = self.parameters(id, path, Arc::clone(&listener.socket), listener.survival);
         let tcb = Tcb::accept(parameters, now, iss, syn);
         let connection = Arc::new(Connection::new_half_open(*id, tcb));
         if !self.table.insert(&connection) {
@@ -213,14 +215,21 @@ impl Tcp {
         Some(connection)
     }
 
-    fn parameters(&self, id: &FourTuple, path: Path, options: Arc<SocketOptions>) -> Parameters {
+    fn parameters(
+        &self,
+        id: &FourTuple,
+        path: Path,
+        options: Arc<SocketOptions>,
+        survival: Survival,
+    ) -> Parameters {
+        let terms = self.gate.as_ref().and_then(|_| survival.terms());
         Parameters {
             config: Arc::clone(&self.config),
             options,
             path,
             timestamp_offset: self.isn.timestamp_offset(id),
-            gated: self.gate.is_some(),
-            terms: Terms::default(),
+            gated: terms.is_some(),
+            terms: terms.unwrap_or_default(),
         }
     }
 

@@ -71,6 +71,9 @@ impl TcpWriter {
         if hints.challenged {
             self.tcp.counters.count(Counter::TcpChallengeAcks);
         }
+        if hints.diverged {
+            self.tcp.counters.count(Counter::ReplicationDiverged);
+        }
         if hints.black_hole {
             self.leave_black_hole(now, &connection);
         }

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
+use crate::replication::decisions::Logged;
+use crate::replication::digest::OutputDigest;
 use crate::replication::entry::{
     Change, Entry, MAX_DECISION_BYTES, MAX_STATE_BYTES, MAX_STREAM_BYTES, Opening, Reason,
 };
@@ -103,15 +105,22 @@ impl Entry {
                 into.put_u8(POINT);
                 put_point(point, into);
             }
-            Change::Decision(bytes) => {
+            Change::Decision(Logged { seen, value }) => {
                 into.put_u8(DECISION);
-                put_bytes(bytes, into);
+                into.put_u64(*seen);
+                put_bytes(value, into);
             }
-            Change::Output { from, input, bytes } => {
+            Change::Output {
+                from,
+                input,
+                bytes,
+                state,
+            } => {
                 into.put_u8(OUTPUT);
                 into.put_u64(*from);
                 into.put_u64(*input);
                 put_bytes(bytes, into);
+                put_state(state.as_ref(), into);
             }
             &Change::Unprotected(reason) => {
                 into.put_u8(UNPROTECTED);
@@ -151,11 +160,15 @@ impl Entry {
                 mark: get_mark(from)?,
             },
             POINT => Change::Point(Box::new(get_point(from)?)),
-            DECISION => Change::Decision(get_bytes(from, MAX_DECISION_BYTES)?),
+            DECISION => Change::Decision(Logged {
+                seen: from.try_get_u64()?,
+                value: get_bytes(from, MAX_DECISION_BYTES)?,
+            }),
             OUTPUT => Change::Output {
                 from: from.try_get_u64()?,
                 input: from.try_get_u64()?,
                 bytes: get_bytes(from, MAX_STREAM_BYTES)?,
+                state: get_state(from)?,
             },
             UNPROTECTED => Change::Unprotected(get_reason(from)?),
             TIME_WAIT => Change::TimeWait,
@@ -256,16 +269,16 @@ fn put_point(point: &Point, into: &mut BytesMut) {
         output,
         decisions,
         state,
-        mark,
+        digest,
     } = point;
     into.put_u64(*input);
     into.put_u64(*output);
     into.put_u64(*decisions);
-    put_mark(*mark, into);
-    put_flag(state.is_some(), into);
-    if let Some(state) = state {
-        put_bytes(state, into);
+    put_flag(digest.is_some(), into);
+    if let Some(digest) = digest {
+        digest.encode(into);
     }
+    put_state(state.as_ref(), into);
 }
 
 fn get_point(from: &mut Bytes) -> Decoded<Point> {
@@ -273,11 +286,24 @@ fn get_point(from: &mut Bytes) -> Decoded<Point> {
         input: from.try_get_u64()?,
         output: from.try_get_u64()?,
         decisions: from.try_get_u64()?,
-        mark: get_mark(from)?,
-        state: get_flag(from)?
-            .then(|| get_bytes(from, MAX_STATE_BYTES))
+        digest: get_flag(from)?
+            .then(|| OutputDigest::decode(from))
             .transpose()?,
+        state: get_state(from)?,
     })
+}
+
+fn put_state(state: Option<&Bytes>, into: &mut BytesMut) {
+    put_flag(state.is_some(), into);
+    if let Some(state) = state {
+        put_bytes(state, into);
+    }
+}
+
+fn get_state(from: &mut Bytes) -> Decoded<Option<Bytes>> {
+    get_flag(from)?
+        .then(|| get_bytes(from, MAX_STATE_BYTES))
+        .transpose()
 }
 
 fn get_reason(from: &mut Bytes) -> Decoded<Reason> {

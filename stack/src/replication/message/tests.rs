@@ -4,6 +4,8 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
 use super::Malformed;
+use crate::replication::decisions::Logged;
+use crate::replication::digest::{Identity, OutputDigest, Piece};
 use crate::replication::entry::{Change, Entry, Opening, Reason};
 use crate::tcp::FourTuple;
 use crate::tcp::gate::{Hot, Mark, Point, Terms};
@@ -13,6 +15,18 @@ fn mark() -> impl Strategy<Value = Option<Mark>> {
     prop::option::of(
         (any::<u64>(), any::<u64>()).prop_map(|(position, digest)| Mark { position, digest }),
     )
+}
+
+fn digest() -> impl Strategy<Value = OutputDigest> {
+    let generated = prop::collection::vec(any::<u8>(), 0..20);
+    (generated, any::<Option<(u32, u32)>>()).prop_map(|(generated, piece)| {
+        let mut digest = OutputDigest::default();
+        digest.absorb(Piece::Generated(&generated));
+        if let Some((start, len)) = piece.map(|(start, len)| (u64::from(start), u64::from(len))) {
+            digest.absorb(Piece::Static(Identity([3; 32]), start..start + len));
+        }
+        digest
+    })
 }
 
 fn blob(most: usize) -> impl Strategy<Value = Bytes> {
@@ -64,7 +78,8 @@ fn opening() -> impl Strategy<Value = Opening> {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let point = (any::<[u64; 3]>(), prop::option::of(blob(50)), mark());
+    let state = || prop::option::of(blob(50));
+    let point = (any::<[u64; 3]>(), state(), prop::option::of(digest()));
     let reason = prop::sample::select(Reason::ALL.to_vec());
     prop_oneof![
         opening().prop_map(|it| Change::Open(Box::new(it))),
@@ -86,18 +101,22 @@ fn change() -> impl Strategy<Value = Change> {
         (any::<u64>(), mark()).prop_map(|(position, mark)| Change::Fin { position, mark }),
         Just(Change::Abort),
         (any::<u64>(), mark()).prop_map(|(position, mark)| Change::Anchor { position, mark }),
-        point.prop_map(|(numbers, state, mark)| Change::Point(Box::new(Point {
+        point.prop_map(|(numbers, state, digest)| Change::Point(Box::new(Point {
             input: numbers[0],
             output: numbers[1],
             decisions: numbers[2],
             state,
-            mark,
+            digest,
         }))),
-        blob(100).prop_map(Change::Decision),
-        (any::<u64>(), any::<u64>(), blob(100)).prop_map(|(from, input, bytes)| Change::Output {
-            from,
-            input,
-            bytes
+        (any::<u64>(), blob(100))
+            .prop_map(|(seen, value)| Change::Decision(Logged { seen, value })),
+        (any::<u64>(), any::<u64>(), blob(100), state()).prop_map(|(from, input, bytes, state)| {
+            Change::Output {
+                from,
+                input,
+                bytes,
+                state,
+            }
         }),
         reason.prop_map(Change::Unprotected),
         Just(Change::TimeWait),

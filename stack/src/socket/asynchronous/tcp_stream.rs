@@ -3,14 +3,17 @@
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
 use crate::engine::{Stack, Task};
+use crate::replication::{Continuation, Identity, Reason};
 use crate::socket::Info;
 use crate::socket::handle::{self, Handle, send_part};
+use crate::socket::survival::send_static_part;
 use crate::tcp::{KeepAlive, SocketOptions};
 
 /// A TCP connection. Clones are the same connection; it is closed when the last is dropped. One task may
@@ -204,6 +207,84 @@ impl TcpStream {
     pub fn set_reset_on_drop(&self, on: bool) {
         self.handle
             .set_linger(on.then_some(std::time::Duration::ZERO));
+    }
+
+    /// Where the application goes on; none on a connection that began on this host.
+    #[must_use]
+    pub fn continuation(&self) -> Option<Continuation> {
+        self.handle.continuation()
+    }
+
+    /// Bytes that are about to be written and that the client has already, from another host: they are
+    /// discarded. Grows until the client has told where it stands.
+    #[must_use]
+    pub fn skippable(&self) -> u64 {
+        self.handle.skippable()
+    }
+
+    /// Skips the beginning of a range of static content, as far as the client has it already, and returns
+    /// how many bytes that are: they count as written. It takes as long for a gigabyte as for a byte. Waits
+    /// until the client has told where it stands.
+    ///
+    /// # Errors
+    /// Why the connection ended, or that its write side is closed.
+    pub async fn skip_static(&self, identity: Identity, range: Range<u64>) -> io::Result<u64> {
+        poll_fn(|cx| self.handle.poll_skip_static(cx, identity, range.clone())).await
+    }
+
+    /// As [`TcpStream::send`], of the bytes at `offset` of the content that `identity` names. Where output is
+    /// compared with what another host sent, they are named and not read.
+    ///
+    /// # Errors
+    /// As [`TcpStream::send`].
+    pub async fn send_static(
+        &self,
+        mut bytes: Bytes,
+        identity: Identity,
+        mut offset: u64,
+    ) -> io::Result<()> {
+        while !bytes.is_empty() {
+            poll_fn(|cx| {
+                self.handle.poll_write(cx, |tcb| {
+                    send_static_part(tcb, &mut bytes, identity, &mut offset)
+                })
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// The value of something that does not follow from the input: a clock, a random number, the state of
+    /// a disk. It is logged, and what is written afterwards waits until it is committed; a handler that
+    /// repeats on another host is given the logged value. Handlers must ask in the same order.
+    pub async fn decide(&self, value: impl FnOnce() -> Bytes) -> Bytes {
+        let mut value = Some(value);
+        poll_fn(|cx| self.handle.poll_decide(cx, &mut value)).await
+    }
+
+    /// Ready when another host's handler decided something before the client's next byte came: a handler
+    /// that waits for input with a time-out, and logs by [`TcpStream::decide`] that it came, waits for this as
+    /// well, and then takes it for the time-out. Never ready on a connection that does not repeat.
+    pub async fn decided(&self) {
+        poll_fn(|cx| self.handle.poll_decided(cx)).await;
+    }
+
+    /// Says that the connection could be continued from here by a fresh handler, with nothing but what comes
+    /// from here on: between two requests, for example.
+    pub fn quiescent(&self) {
+        self.handle.quiescent();
+    }
+
+    /// Says that the connection could be continued from here by a handler that is given `state`
+    /// ([`Continuation::checkpoint`]). On a mirrored connection it is the state after the next write,
+    /// with which it is committed; writes of up to 64 KiB are committed whole.
+    pub fn checkpoint(&self, state: Bytes) {
+        self.handle.checkpoint(state);
+    }
+
+    /// Says that no other host can continue this connection, from here on.
+    pub fn unprotect(&self, reason: Reason) {
+        self.handle.unprotect(reason);
     }
 
     /// What Linux tells as `TCP_INFO`.
