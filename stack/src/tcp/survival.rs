@@ -267,7 +267,6 @@ impl Tcb {
             "the replayed output is not what was sent: the connection is aborted"
         );
         self.set_exposed(Some(Reason::Diverged));
-        self.hints.diverged = true;
         self.reset_and_finish(Error::Diverged);
         self.receive_queue.discard();
     }

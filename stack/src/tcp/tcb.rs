@@ -167,8 +167,6 @@ pub struct Hints {
     pub negative_advice: bool,
     /// A challenge ACK is on its way: to be counted.
     pub challenged: bool,
-    /// The application did not repeat its output.
-    pub diverged: bool,
 }
 
 /// What is known about the path.

@@ -10,7 +10,7 @@ use super::emit;
 use super::shared::Tcp;
 use super::state::State;
 use super::tcb::Tcb;
-use super::{Connection, Flags, FourTuple, Outcome, TxSegment};
+use super::{Connection, Error, Flags, FourTuple, Outcome, TxSegment};
 use crate::counters::Counter;
 use crate::ip::TxDatagram;
 use crate::time::Instant;
@@ -64,6 +64,7 @@ impl TcpWriter {
         tcb.take_wakers(&mut outcome.wakers);
         let (deadline, closed, hints) = (tcb.next_deadline(), tcb.is_closed(), tcb.take_hints());
         let time_wait = tcb.state() == State::TimeWait;
+        let diverged = closed && tcb.error() == Some(Error::Diverged);
         drop(tcb);
         if time_wait {
             self.tcp.enter_time_wait(&connection);
@@ -71,7 +72,7 @@ impl TcpWriter {
         if hints.challenged {
             self.tcp.counters.count(Counter::TcpChallengeAcks);
         }
-        if hints.diverged {
+        if diverged {
             self.tcp.counters.count(Counter::ReplicationDiverged);
         }
         if hints.black_hole {
