@@ -3,8 +3,8 @@
 //! The host with the lower number initiates; what was lost is tried again, with back-off. The responder uses
 //! a session once the first sealed datagram in it shows that the initiator lives now: a replayed first message
 //! gets nowhere. A host that is started again has forgotten its sessions: the initiator just makes a new one,
-//! the responder answers what it cannot open with a hello, and the initiator heeds that if it has heard
-//! nothing genuine for a while. So who cannot seal cannot end a session.
+//! the responder says hello, and the initiator heeds that if it has heard nothing genuine for a while. So
+//! who cannot seal cannot end a session.
 //!
 //! Left out: new keys within a session (2^64 datagrams are enough).
 
@@ -32,6 +32,8 @@ const LAST_RETRY: Duration = Duration::from_millis(500);
 const ALIVE: Duration = Duration::from_millis(50);
 /// Hellos are not sent more often.
 const HELLO_PAUSE: Duration = Duration::from_millis(20);
+/// A host without a session asks for one so often.
+const ASK_PAUSE: Duration = Duration::from_millis(100);
 /// Answered first messages that wait for the proof that their sender lives.
 const MOST_PENDING: usize = 4;
 
@@ -75,6 +77,8 @@ pub(crate) struct Association {
     attempt_at: Instant,
     retry: Duration,
     heard_at: Instant,
+    /// Something genuine arrived since it was last said that nobody listens there.
+    heard: bool,
     hello_at: Instant,
 }
 
@@ -93,6 +97,7 @@ impl Association {
             attempt_at: Instant::ZERO,
             retry: FIRST_RETRY,
             heard_at: Instant::ZERO,
+            heard: false,
             hello_at: Instant::ZERO,
         }
     }
@@ -107,20 +112,34 @@ impl Association {
         self.current.is_some()
     }
 
+    /// The peer's kernel says that nobody listens there: true if that is news.
+    pub(crate) const fn unreachable(&mut self) -> bool {
+        std::mem::replace(&mut self.heard, false)
+    }
+
     fn initiates(&self) -> bool {
         self.me < self.peer
     }
 
     /// When [`Self::poll`] has something to do.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let wanted = self.initiates() && (self.current.is_none() || self.attempt.is_some());
-        wanted.then_some(self.attempt_at)
+        let wanted = self.current.is_none() || self.attempt.is_some();
+        let at = if self.initiates() {
+            self.attempt_at
+        } else {
+            self.hello_at
+        };
+        wanted.then_some(at)
     }
 
-    /// Begins a handshake, or begins again, when it is time.
+    /// Begins a handshake, or begins again, or asks for one, when it is time.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Reply> {
         if self.next_deadline()? > now {
             return None;
+        }
+        if !self.initiates() {
+            self.hello_at = now + ASK_PAUSE;
+            return Some(Reply::Everywhere(self.emit(Kind::Hello)));
         }
         self.attempt_at = now + self.retry;
         self.retry = (self.retry * 2).min(LAST_RETRY);
@@ -166,7 +185,10 @@ impl Association {
             } => {
                 let opened = self.sealed(path, receiver, counter, sealed);
                 match opened {
-                    Ok(_) => self.heard_at = now,
+                    Ok(_) => {
+                        self.heard_at = now;
+                        self.heard = true;
+                    }
                     Err(Refusal::Session) => self.say_hello(now, replies),
                     Err(_) => {}
                 }

@@ -40,7 +40,7 @@ struct Peer {
 pub(crate) enum Arrival {
     /// A message.
     Message(HostId, PathId, Bytes),
-    /// Nobody listens at that host.
+    /// Nobody listens any more at that host.
     Unreachable(HostId),
 }
 
@@ -48,7 +48,8 @@ pub(crate) enum Arrival {
 pub(crate) struct Datagrams {
     sockets: Vec<UdpSocket>,
     peers: Vec<Peer>,
-    by_address: HashMap<SocketAddr, HostId>,
+    /// Indices of `peers`.
+    by_address: HashMap<SocketAddr, usize>,
     counters: Arc<Counters>,
 }
 
@@ -82,8 +83,8 @@ impl Datagrams {
         random: &mut Random,
     ) -> Self {
         let mut by_address = HashMap::new();
-        let peers = peers.into_iter().map(|(host, addresses)| {
-            by_address.extend(addresses.iter().map(|address| (*address, host)));
+        let peers = (0..).zip(peers).map(|(index, (host, addresses))| {
+            by_address.extend(addresses.iter().map(|address| (*address, index)));
             let association = Association::new(key.clone(), me, host, random.fork());
             Peer {
                 host,
@@ -181,8 +182,12 @@ impl Datagrams {
             return;
         };
         for address in error_queue::drain(socket) {
-            let host = self.by_address.get(&address).copied();
-            arrivals.extend(host.map(Arrival::Unreachable));
+            let peer = self
+                .by_address
+                .get(&address)
+                .map(|index| &self.peers[*index]);
+            let news = peer.filter(|peer| peer.association.lock().unreachable());
+            arrivals.extend(news.map(|peer| Arrival::Unreachable(peer.host)));
         }
         for _ in 0..MOST_IN_A_TURN {
             match socket.recv_from(buffer) {
