@@ -1,11 +1,8 @@
 //! What hosts, paths and channels are called.
 
-/// A host: 0 and 1 are the servers, 2 is the witness.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HostId(pub u8);
-/// A path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PathId(pub u8);
+pub use outlive::replication::membership::PathId;
+pub use outlive::replication::view::HostId;
+
 /// Ways to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
@@ -15,10 +12,4 @@ pub enum Channel {
     Commit,
     /// Ordered, large.
     Bulk,
-}
-
-impl std::fmt::Display for HostId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "host {}", self.0)
-    }
 }
