@@ -4,8 +4,11 @@
 //! | module | job |
 //! |---|---|
 //! | [`config`] | the configuration file |
+//! | [`control`], [`report`] | what a running host is asked, and what it answers |
+//! | [`fence`] | the command that switches the other host off |
 //! | [`key`] | the key that all hosts of a cluster share |
 //! | [`link`] | authenticated and encrypted links: heartbeats, commits, snapshots |
+//! | [`realtime`] | priority for the thread of the heartbeats |
 //! | [`storage`] | what survives a restart |
 //!
 //! # The configuration file
@@ -14,9 +17,13 @@
 //! ```
 
 pub mod config;
+pub mod control;
+pub mod fence;
 pub mod id;
 pub mod key;
 pub mod link;
+pub mod realtime;
+pub mod report;
 pub mod storage;
 
 pub use id::{Channel, HostId, PathId};
