@@ -1,5 +1,6 @@
 //! The `outlive` command: the servers of the Outlive stack, one subcommand each.
 
+mod cluster;
 mod video;
 
 use std::process::ExitCode;
@@ -29,12 +30,19 @@ Examples:
   outlive video ~/films                 serve a folder on tap0, then open http://10.0.0.2/
   outlive video --help                  all options of the video server, with examples
   outlive perf serve                    answer measurements
+  outlive key --help                    two hosts and a witness: connections that outlive their server
 A TAP device needs root, or a namespace of your own: unshare -Urn outlive video ~/films";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve a folder of films over HTTP
     Video(video::VideoOptions),
+    /// Make the key that the hosts of a cluster share, or show an example of its configuration
+    Key(cluster::KeyOptions),
+    /// Show who serves, whether the other host can take over, and what is replicated
+    Status(cluster::StatusOptions),
+    /// Hand the service over to the other server, without losing a connection
+    Handover(cluster::HostOptions),
     /// Measure this stack beside the kernel's
     #[command(subcommand)]
     Perf(outlive_perf::Command),
@@ -47,6 +55,9 @@ fn main() -> ExitCode {
     outlive_app::start_logs(cli.verbose);
     let result = match cli.command {
         Command::Video(options) => video::run(&options),
+        Command::Key(options) => cluster::key(&options),
+        Command::Status(options) => cluster::status(&options),
+        Command::Handover(options) => cluster::handover(&options),
         Command::Perf(command) => outlive_perf::run(command),
         Command::Relay(options) => outlive_relay::run(&options),
     };
