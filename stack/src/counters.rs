@@ -46,6 +46,10 @@ counters! {
     ArpDropMalformed = "arp_drop_malformed",
     /// ARP that claims one of our addresses, or makes no sense for our networks.
     ArpDropBogus = "arp_drop_bogus",
+    /// Dropped because this host is not to receive: another one has the service.
+    EthernetDropClosed = "ethernet_drop_closed",
+    /// Frames that another host sent as our station, though it is ours now.
+    EthernetStrayFrames = "ethernet_stray_frames",
     /// A claim on one of our addresses by another station (RFC 5227).
     ArpConflicts = "arp_conflicts",
     /// Packets dropped because a neighbour's queue was full or it did not answer.
@@ -140,6 +144,12 @@ counters! {
     TcpDropChecksum = "tcp_drop_checksum",
     /// Nobody there: answered with RST.
     TcpDropNoConnection = "tcp_drop_no_connection",
+    /// Nobody there, but perhaps somebody was before a takeover: answered with silence.
+    TcpDropAfterTakeover = "tcp_drop_after_takeover",
+    /// Connections taken over from another host.
+    TcpAdopted = "tcp_adopted",
+    /// Connections left to another host.
+    TcpSurrendered = "tcp_surrendered",
     /// A source or destination that TCP never talks to (broadcast, multicast, itself).
     TcpDropAddress = "tcp_drop_address",
     /// SYN dropped because the SYN queue is full.

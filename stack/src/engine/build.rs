@@ -104,6 +104,7 @@ pub(crate) fn build(
                     TcpReader::new(Arc::clone(&tcp)),
                     UdpReader::new(Arc::clone(&udp)),
                 ),
+                Arc::clone(&config.permit),
             );
             let writers = Writers {
                 transport: TransportWriter::new(TcpWriter::new(Arc::clone(&tcp))),
@@ -114,6 +115,11 @@ pub(crate) fn build(
             (readers, writers)
         })
         .collect();
-    let core = Arc::new(Core { udp, tcp, counters });
+    let core = Arc::new(Core {
+        udp,
+        tcp,
+        link,
+        counters,
+    });
     Ok(Parts { core, queues })
 }

@@ -21,6 +21,14 @@ use outlive_driver::Transmit;
 pub trait Permit: Send + Sync {
     /// Asked once per batch, directly before the device call; must be cheap and never block.
     fn may_send(&self, now: Instant) -> bool;
+
+    /// Asked once per batch of received frames: without this permission they are dropped, but for what
+    /// teaches who our neighbours are. A host that must be silent is deaf too, so that no state can arise
+    /// in it that nobody commits.
+    fn may_receive(&self, now: Instant) -> bool {
+        let _ = now;
+        true
+    }
 }
 
 /// Permission without condition, for a host that shares its addresses with nobody.

@@ -228,6 +228,7 @@ impl Line {
         let ethernet_reader = EthernetReaderStage {
             device: device.receive,
             stage: readers.ethernet,
+            permit: readers.permit,
             up: channels.ip_reader.clone(),
             replies: channels.ethernet_writer.clone(),
         };
@@ -355,6 +356,15 @@ impl Runtime for Pipeline {
         let input = Input::Timer(deadline, waker);
         // Fails when the stack has stopped.
         let _ = self.line(None).channels.transport_writer.send(input);
+    }
+
+    fn look_at_neighbours(&self) {
+        let work = Work {
+            neighbours_due: true,
+            ..Work::default()
+        };
+        // Fails when the stack has stopped.
+        let _ = self.line(None).channels.ethernet_writer.send(work);
     }
 
     fn is_flushed(&self) -> bool {

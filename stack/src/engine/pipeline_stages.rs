@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use outlive_driver::{Receive, Transmit};
 
 use super::clock;
-use super::egress::Egress;
+use super::egress::{Egress, Permit};
 use super::pipeline::Shared;
 use super::poller::{self, Interest, Patience};
 use super::stages::{TransportReader, TransportWriter, poll_neighbours};
@@ -97,6 +97,7 @@ fn next<T>(
 pub(super) struct EthernetReaderStage {
     pub(super) device: Box<dyn Receive>,
     pub(super) stage: EthernetReader,
+    pub(super) permit: Arc<dyn Permit>,
     pub(super) up: Sender<Vec<RxPacket>>,
     pub(super) replies: Sender<Work>,
 }
@@ -122,7 +123,11 @@ impl EthernetReaderStage {
                 continue;
             }
             patience.reset();
-            self.stage.process(now, &mut frames, &mut outcome);
+            if self.permit.may_receive(now) {
+                self.stage.process(now, &mut frames, &mut outcome);
+            } else {
+                self.stage.overhear(now, &mut frames, &mut outcome);
+            }
             self.hand_on(shared, &mut outcome);
         }
     }
@@ -142,8 +147,10 @@ impl EthernetReaderStage {
     }
 
     fn hand_on(&self, shared: &Shared, outcome: &mut ethernet::Outcome) {
-        if !outcome.replies.is_empty() || !outcome.released.is_empty() {
+        let neighbours_due = std::mem::take(&mut outcome.announcements_due);
+        if !outcome.replies.is_empty() || !outcome.released.is_empty() || neighbours_due {
             let work = Work {
+                neighbours_due,
                 frames: std::mem::take(&mut outcome.replies),
                 packets: std::mem::take(&mut outcome.released),
                 ..Work::default()
@@ -326,8 +333,12 @@ impl EthernetWriterStage {
                 Next::Batch(mut work) => {
                     shared.sending.store(true, Ordering::Release);
                     self.egress.frames.extend(work.frames.drain(..));
+                    let now = clock::now();
                     self.stage
-                        .process(clock::now(), &mut work.packets, &mut self.egress.frames);
+                        .process(now, &mut work.packets, &mut self.egress.frames);
+                    if work.neighbours_due {
+                        poll_neighbours(now, &mut self.stage, &self.host, &mut self.egress);
+                    }
                 }
                 Next::Due => {
                     let now = clock::now();

@@ -126,7 +126,7 @@ impl Queue {
         true
     }
 
-    fn kick_unless_in_turn(&self) {
+    pub(crate) fn kick_unless_in_turn(&self) {
         if !Turn::is_of(self.address()) {
             self.kick();
         }

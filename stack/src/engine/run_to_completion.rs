@@ -101,6 +101,12 @@ impl Runtime for RunToCompletion {
         }
     }
 
+    fn look_at_neighbours(&self) {
+        let queue = self.queue(None);
+        queue.outbox.lock().neighbours_due = true;
+        queue.kick_unless_in_turn();
+    }
+
     fn is_flushed(&self) -> bool {
         self.queues.iter().all(|queue| {
             queue.outbox.lock().is_empty() && queue.writer.lock().egress.frames.is_empty()

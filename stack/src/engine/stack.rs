@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -41,6 +41,17 @@ pub struct Stack {
 struct Inner {
     core: Arc<Core>,
     runtime: Arc<dyn Runtime>,
+}
+
+/// A handle that does not keep its stack running.
+#[derive(Clone)]
+pub(crate) struct WeakStack(Weak<Inner>);
+
+impl WeakStack {
+    /// The stack, while it runs.
+    pub(crate) fn upgrade(&self) -> Option<Stack> {
+        self.0.upgrade().map(|inner| Stack { inner })
+    }
 }
 
 impl Drop for Inner {
@@ -92,6 +103,17 @@ impl Stack {
         Self {
             inner: Arc::new(Inner { core, runtime }),
         }
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakStack {
+        WeakStack(Arc::downgrade(&self.inner))
+    }
+
+    /// Announces all addresses at once, and `times` more.
+    pub fn announce(&self, times: u32, every: Duration) {
+        let link = &self.core().link;
+        link.announce_repeatedly(self.now(), times, every);
+        self.runtime().look_at_neighbours();
     }
 
     pub(crate) fn core(&self) -> &Core {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::egress::Egress;
+use super::egress::{Egress, Permit};
 use super::work::{Harvest, Work};
 use crate::ethernet::{self, Claim, EthernetReader, EthernetWriter};
 use crate::ip::{self, IpReader, IpWriter, RxPacket};
@@ -77,16 +77,23 @@ pub(crate) struct Readers {
     pub(crate) ethernet: EthernetReader,
     pub(crate) ip: IpReader,
     pub(crate) transport: TransportReader,
+    pub(crate) permit: Arc<dyn Permit>,
     ethernet_outcome: ethernet::Outcome,
     ip_outcome: ip::Outcome,
 }
 
 impl Readers {
-    pub(crate) fn new(ethernet: EthernetReader, ip: IpReader, transport: TransportReader) -> Self {
+    pub(crate) fn new(
+        ethernet: EthernetReader,
+        ip: IpReader,
+        transport: TransportReader,
+        permit: Arc<dyn Permit>,
+    ) -> Self {
         Self {
             ethernet,
             ip,
             transport,
+            permit,
             ethernet_outcome: ethernet::Outcome::default(),
             ip_outcome: ip::Outcome::default(),
         }
@@ -101,9 +108,14 @@ impl Readers {
         harvest: &mut Harvest,
     ) {
         let outcome = &mut self.ethernet_outcome;
-        self.ethernet.process(now, frames, outcome);
+        if self.permit.may_receive(now) {
+            self.ethernet.process(now, frames, outcome);
+        } else {
+            self.ethernet.overhear(now, frames, outcome);
+        }
         harvest.work.frames.append(&mut outcome.replies);
         harvest.work.packets.append(&mut outcome.released);
+        harvest.work.neighbours_due |= std::mem::take(&mut outcome.announcements_due);
         outcome.packets.append(loopback);
         self.ip
             .process(now, &mut outcome.packets, &mut self.ip_outcome);
@@ -208,5 +220,6 @@ pub(crate) fn bound_loopback(loopback: &mut Vec<RxPacket>, limit: usize) -> u64 
 pub(crate) struct Core {
     pub(crate) udp: Arc<udp::Udp>,
     pub(crate) tcp: Arc<tcp::Tcp>,
+    pub(crate) link: Arc<ethernet::Link>,
     pub(crate) counters: Arc<crate::counters::Counters>,
 }

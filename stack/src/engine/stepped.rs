@@ -297,6 +297,10 @@ impl Runtime for World {
         self.timers.lock().wake_at(deadline, waker);
     }
 
+    fn look_at_neighbours(&self) {
+        self.outbox.lock().neighbours_due = true;
+    }
+
     fn is_flushed(&self) -> bool {
         self.outbox.lock().is_empty()
     }

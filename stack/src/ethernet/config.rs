@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::wire::ethernet::MacAddr;
+
 /// VLAN, neighbours and claims.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -11,6 +13,11 @@ pub struct Config {
     pub neighbours: NeighbourLimits,
     /// How our addresses are claimed and defended.
     pub conflict: ConflictTimes,
+    /// Our station, if not the one that the device names.
+    pub station: Option<MacAddr>,
+    /// Another host may take our addresses over, with the same station: a frame that comes from our own
+    /// station means that it is not silent, and we announce ourselves again.
+    pub shared: bool,
 }
 
 /// Time-outs and bounds of the neighbour cache (RFC 1122 §2.3.2).

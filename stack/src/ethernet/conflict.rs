@@ -93,6 +93,15 @@ impl Claimed {
         }
     }
 
+    /// Announces it at once, and `times` more.
+    pub(super) fn announce_repeatedly(&mut self, now: Instant, times: u32, every: Duration) {
+        self.times.announce_every = every;
+        if let State::Held { left, at, .. } = &mut self.state {
+            *left = (*left).max(times + 1);
+            *at = now;
+        }
+    }
+
     /// What is due.
     pub(super) fn poll(&mut self, now: Instant, random: &mut Random) -> Option<Say> {
         match &mut self.state {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use outlive_driver::{Capabilities, Medium};
 use parking_lot::Mutex;
@@ -17,6 +18,9 @@ use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::arp::{self, Operation};
 use crate::wire::ethernet::{Header, MacAddr, TYPE_ARP};
+
+/// Frames of another host as our station are answered by an announcement this often at most.
+const STRAY_EVERY: Duration = Duration::from_millis(5);
 
 /// One link.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ struct Addresses {
     claims: Vec<(Cidr, Claimed)>,
     /// What changed, until a writer takes it: addresses won or lost.
     changes: Vec<(Cidr, Claim)>,
+    /// When we announced ourselves because somebody else used our station.
+    stray_at: Option<Instant>,
     random: Random,
 }
 
@@ -56,7 +62,9 @@ impl Link {
         }
         let link = Self {
             medium: capabilities.medium,
-            mac: MacAddr(capabilities.mac.unwrap_or_default()),
+            mac: config
+                .station
+                .unwrap_or(MacAddr(capabilities.mac.unwrap_or_default())),
             tx_checksum: capabilities.tx_checksum,
             vlan: config.vlan,
             counters,
@@ -67,6 +75,7 @@ impl Link {
             addresses: Mutex::new(Addresses {
                 claims: Vec::new(),
                 changes: Vec::new(),
+                stray_at: None,
                 random,
             }),
             config,
@@ -100,6 +109,33 @@ impl Link {
         for (_, claimed) in &mut self.addresses.lock().claims {
             claimed.announce(now);
         }
+    }
+
+    /// Announces all our addresses at once and then `times` more, `every` so often: after they were
+    /// taken over from another host (RFC 9568 §8.2.2 is content with one; switches and peers may be
+    /// slow).
+    pub fn announce_repeatedly(&self, now: Instant, times: u32, every: Duration) {
+        for (_, claimed) in &mut self.addresses.lock().claims {
+            claimed.announce_repeatedly(now, times, every);
+        }
+    }
+
+    /// A frame from our own station that we did not send; true if claims are due to be renewed.
+    pub(super) fn station_was_used(&self, now: Instant) -> bool {
+        if !self.config.shared {
+            return false;
+        }
+        self.counters.count(Counter::EthernetStrayFrames);
+        let mut addresses = self.addresses.lock();
+        let recent = |at: Instant| now.since(at) < STRAY_EVERY;
+        if addresses.stray_at.is_some_and(recent) {
+            return false;
+        }
+        addresses.stray_at = Some(now);
+        for (_, claimed) in &mut addresses.claims {
+            claimed.announce(now);
+        }
+        true
     }
 
     /// Whether `address` is ours to use; none if it was never claimed.
@@ -137,6 +173,7 @@ impl Link {
             claims,
             changes,
             random,
+            stray_at: _,
         } = &mut *addresses;
         for (cidr, claimed) in claims {
             let IpAddr::V4(address) = cidr.address() else {

@@ -26,6 +26,8 @@ pub struct Outcome {
     pub replies: Vec<TxFrame>,
     /// For the Ethernet writer: what waited for a neighbour that has answered now.
     pub released: Vec<TxPacket>,
+    /// For the Ethernet writer: claims are due to be renewed.
+    pub announcements_due: bool,
 }
 
 /// The stage that takes frames from the device.
@@ -64,11 +66,45 @@ impl EthernetReader {
         }
     }
 
+    /// Learns from ARP who our neighbours are, says nothing, and drops all of `frames`: for a host that
+    /// may have to take our addresses over from another one.
+    pub fn overhear(&mut self, now: Instant, frames: &mut Vec<RxFrame>, outcome: &mut Outcome) {
+        let link = &self.link;
+        let dropped = frames.len() as u64;
+        link.counters.add(Counter::EthernetDropClosed, dropped);
+        for mut frame in frames.drain(..) {
+            let Ok(header) = ethernet::parse(&frame.data) else {
+                continue;
+            };
+            let heard = link.medium == Medium::Ethernet
+                && header.ether_type == TYPE_ARP
+                && self.cast(&header).is_some()
+                && self.is_our_vlan(frame.vlan_tci, header.vlan_tci);
+            if !heard {
+                continue;
+            }
+            frame.data.advance(header.len());
+            let Ok(packet) = arp::parse(&frame.data) else {
+                continue;
+            };
+            let named = packet.sender_mac.is_station() && !packet.sender.is_unspecified();
+            if named && is_plausible(&packet) && !link.holds(packet.sender) {
+                // Whoever asks for us will have to be answered by the host that takes over.
+                let for_us = link.holds(packet.target);
+                let told = if for_us { Told::Us } else { Told::Everybody };
+                outcome.released.extend(self.learn(now, &packet, told));
+            }
+        }
+    }
+
     fn frame(&self, now: Instant, mut frame: RxFrame, outcome: &mut Outcome) {
         let counters = &self.link.counters;
         let Ok(header) = ethernet::parse(&frame.data) else {
             return counters.drop_packet(Counter::EthernetDropTruncated, &frame.data.len());
         };
+        if header.source == self.link.mac {
+            outcome.announcements_due |= self.link.station_was_used(now);
+        }
         let Some(cast) = self.cast(&header) else {
             return counters.drop_packet(Counter::EthernetDropForeign, &header);
         };

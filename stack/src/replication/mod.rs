@@ -8,23 +8,34 @@
 //! | `view` | hosts, epochs, views: who is primary, and whose copy is complete |
 //! | `membership` | who may send: heartbeats, votes, leases, arbitration |
 //! | `entry`, `journal` | what is replicated; what it adds up to |
+//! | `primary` | what connections ask for becomes entries; who waits for them |
+//! | `backup` | entries are taken in |
+//! | `replica` | one host's part in all that, without I/O |
 //! | `message` | what the hosts say to each other, and its bytes |
 //! | `survival` | how a listener's connections continue, and how well one is protected |
 //! | `continuation` | from where an application goes on |
 //! | `decisions` | what a handler cannot derive from its input, logged |
 //! | `digest` | of the output, to find a handler that does not repeat itself |
 
+mod backup;
+mod carrier;
 pub mod continuation;
 pub mod decisions;
 pub mod digest;
 pub mod entry;
+pub mod journal;
+mod journals;
 pub mod membership;
 pub mod message;
+mod primary;
+mod replica;
 pub mod survival;
 pub mod view;
 
+pub use self::carrier::{Carrier, Channel, Fence, NoFence, Storage};
 pub use self::continuation::Continuation;
 pub use self::digest::Identity;
 pub use self::entry::{Change, Entry, Opening, Reason};
+pub use self::journal::Journal;
 pub use self::survival::{Protection, ReplayOptions, Survival};
 pub use crate::tcp::gate::{Hot, Mark, Point, Terms};

@@ -62,6 +62,9 @@ pub(crate) trait Runtime: Send + Sync {
     /// Wakes `waker` at `deadline`.
     fn wake_at(&self, deadline: Instant, waker: Waker);
 
+    /// Has the Ethernet writer look at claims and questions that are due, soon or before this returns.
+    fn look_at_neighbours(&self);
+
     /// True when every frame handed over so far is with the device.
     fn is_flushed(&self) -> bool;
 

@@ -34,6 +34,11 @@ impl Tcb {
             return Err(Arrival::Dropped(Counter::TcpDropState));
         };
         let ack = self.hear(now, ack);
+        if self.resumed.as_ref().is_some_and(|it| it.abort) {
+            // The former owner had decided to.
+            self.abort();
+            return Err(Arrival::Taken);
+        }
         self.statistics.probes = 0;
         let window_moved = ack >= self.snd.una && self.update_window(segment, ack);
         let news = self.take_sack(segment, ack);
@@ -57,12 +62,14 @@ impl Tcb {
         segment: &Segment,
         ack: Option<u64>,
     ) -> Result<(), Stop> {
-        let Some(ack) = ack.filter(|&ack| ack > self.snd.una && ack <= self.snd.nxt) else {
+        // Taken over before it was known to stand, the peer may have more than our SYN.
+        let latest = self.believable_ack(now);
+        let Some(ack) = ack.filter(|&ack| ack > self.snd.una && ack <= latest) else {
             self.pending.refusal = Some(segment.ack);
             return Err(Arrival::Dropped(Counter::TcpDropState));
         };
         self.note_round_trip(now, segment, ack);
-        self.snd.una = ack;
+        self.snd.una = self.hear(now, ack);
         self.establish(now, segment);
         Ok(())
     }
@@ -139,8 +146,8 @@ impl Tcb {
             let (_, echo) = segment.options.timestamps.filter(|_| self.timestamps.on)?;
             let millis = self.timestamps.value(now).wrapping_sub(echo);
             // A longer time is no echo of ours.
-            let sample = (echo != 0 && millis < 1 << 24)
-                .then(|| Duration::from_millis(u64::from(millis.max(1))))?;
+            let ours = echo != 0 && millis < 1 << 24 && !self.is_foreign_echo(echo);
+            let sample = ours.then(|| Duration::from_millis(u64::from(millis.max(1))))?;
             if self.statistics.retries == 0 {
                 sample
             } else {
@@ -163,7 +170,7 @@ impl Tcb {
     }
 
     /// What follows when our FIN is acknowledged.
-    fn after_our_fin(&mut self, now: Instant) {
+    pub(super) fn after_our_fin(&mut self, now: Instant) {
         if !self.fin_acknowledged() {
             return;
         }

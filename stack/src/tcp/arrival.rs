@@ -111,8 +111,11 @@ impl Tcb {
         // delayed ACK measures its delay too.
         if let Some((value, _)) = segment.options.timestamps
             && self.timestamps.on
-            && start <= self.rcv.acked
+            && (start <= self.rcv.acked || self.clock_is_unknown())
         {
+            if let Some(resumed) = &mut self.resumed {
+                resumed.clock_known = true;
+            }
             self.timestamps.recent = value;
             self.timestamps.recent_at_s = (now.as_millis() / 1000) as u32;
         }
@@ -128,6 +131,7 @@ impl Tcb {
             return true;
         };
         segment.flags.contains(Flags::RST)
+            || self.clock_is_unknown()
             || value.wrapping_sub(self.timestamps.recent) as i32 >= 0
             || ((now.as_millis() / 1000) as u32).saturating_sub(self.timestamps.recent_at_s)
                 > VOID_AFTER_S

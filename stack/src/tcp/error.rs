@@ -19,6 +19,9 @@ pub enum Error {
     /// The application was to continue what another host began, and its output was another.
     #[error("the output was not repeated")]
     Diverged,
+    /// Another host has taken the connection over.
+    #[error("taken over by another host")]
+    TakenOver,
     /// The peer did not answer for too long (RFC 9293 §3.8.3, R2 or the user time-out).
     #[error("connection timed out")]
     TimedOut,
@@ -60,7 +63,9 @@ impl From<Error> for io::Error {
         let kind = match error {
             Error::Refused => Kind::ConnectionRefused,
             Error::Reset => Kind::ConnectionReset,
-            Error::Aborted | Error::Diverged | Error::ListenerClosed => Kind::ConnectionAborted,
+            Error::Aborted | Error::Diverged | Error::ListenerClosed | Error::TakenOver => {
+                Kind::ConnectionAborted
+            }
             Error::TimedOut => Kind::TimedOut,
             Error::HostUnreachable => Kind::HostUnreachable,
             Error::NetworkUnreachable | Error::NoRoute => Kind::NetworkUnreachable,

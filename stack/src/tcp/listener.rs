@@ -152,6 +152,15 @@ impl Listener {
         self.queues.lock().half_open.remove(id);
     }
 
+    /// Forgets every connection that nobody accepted; goes on listening.
+    pub(super) fn forget_all(&self) {
+        let mut queues = self.queues.lock();
+        queues.half_open.clear();
+        queues.order.clear();
+        queues.accept.clear();
+        self.waiting.store(0, Ordering::Relaxed);
+    }
+
     /// Accepts nothing more; returns every connection that nobody accepted, and whom to tell.
     pub(super) fn close(&self) -> (Vec<Arc<Connection>>, Vec<Waker>) {
         let mut queues = self.queues.lock();

@@ -4,6 +4,7 @@
 //! 0 is the SYN, 1 the first byte of data, and position `p` is sequence number `iss + p` (mod 2^32).
 
 mod acknowledge;
+mod adopt;
 pub mod arrival;
 mod arrival_syn_sent;
 mod calls;
@@ -57,6 +58,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+pub use self::adopt::Adoption;
 pub use self::arrival::Arrival;
 pub use self::config::{Algorithm, Config, KeepAlive, ListenOptions, SocketOptions};
 pub use self::connection::Connection;

@@ -70,13 +70,18 @@ impl Tcb {
             return None;
         }
         let owed = self.rcv.acked < self.rcv.committed;
-        let probe = self.stamp(
-            now,
-            Draft {
-                from: self.snd.una - 1,
-                ..Draft::default()
-            },
-        );
+        let mut draft = Draft {
+            from: self.snd.una - 1,
+            ..Draft::default()
+        };
+        if let Some(position) = self.old_byte() {
+            debug_assert!(position < self.snd.una, "invariant 9");
+            draft.from = position;
+            draft.len = 1;
+            draft.payload.push(bytes::Bytes::from_static(&[0]));
+            draft.retransmission = true;
+        }
+        let probe = self.stamp(now, draft);
         if owed {
             // The peer drops the probe for its sequence number, and what it acknowledges with it.
             self.acknowledge_now();

@@ -342,6 +342,10 @@ impl TcpReader {
         outcome: &mut Outcome<Connection>,
     ) {
         let counters = &self.tcp.counters;
+        if self.tcp.is_hushed(now) && !segment.flags.contains(Flags::SYN) {
+            counters.drop_packet(Counter::TcpDropAfterTakeover, id);
+            return;
+        }
         counters.drop_packet(Counter::TcpDropNoConnection, id);
         if let Some(rst) = emit::refusal(segment)
             && self.resets.allow(now)

@@ -154,7 +154,11 @@ impl Tcb {
             return;
         };
         let millis = self.timestamps.value(now).wrapping_sub(echo);
-        if echo == 0 || len < usize::from(self.rcv.mss) || millis > 1 << 16 {
+        if echo == 0
+            || self.is_foreign_echo(echo)
+            || len < usize::from(self.rcv.mss)
+            || millis > 1 << 16
+        {
             return;
         }
         let sample = millis * 1000;

@@ -9,7 +9,7 @@ use super::resume::Resumed;
 use super::sequence;
 use super::settings::Parameters;
 use super::state::State;
-use super::tcb::{NEVER, Tcb};
+use super::tcb::{FIRST_BYTE, NEVER, Tcb};
 use crate::time::Instant;
 
 /// What is fixed once the peer's SYN is known. With it, the committed input and one answer of the peer,
@@ -43,7 +43,8 @@ pub struct Record {
 /// Where a connection of which only the record is known goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Continuation {
-    /// A synchronised state.
+    /// A synchronised state; or SYN-RECEIVED: then the SYN-ACK is sent again, which a peer that has heard it
+    /// answers too.
     pub state: State,
     /// A position in our stream that the peer has surely acknowledged: an anchor, or what a segment of it
     /// said. Where it really stands it tells when it is probed.
@@ -58,8 +59,12 @@ pub struct Continuation {
     pub unread: Vec<Bytes>,
     /// The furthest right edge that was ever offered.
     pub right_edge: u64,
-    /// The peer's TSval as it told it last.
-    pub ts_recent: u32,
+    /// A RST was decided: the peer gets it once it has told where it stands.
+    pub abort: bool,
+    /// The gate's number for the connection.
+    pub number: u64,
+    /// When the peer is probed first, unless it is heard before.
+    pub probe_at: Instant,
 }
 
 impl Tcb {
@@ -111,7 +116,6 @@ impl Tcb {
             State::Closing | State::LastAck if unsent_fin.is_some() => State::CloseWait,
             state => state,
         };
-        tcb.timestamps.recent = continuation.ts_recent;
         tcb.snd.una = start;
         tcb.snd.nxt = start;
         // The next segment of the peer sets the window.
@@ -126,6 +130,7 @@ impl Tcb {
         tcb.rcv.acked = continuation.committed;
         tcb.rcv.edge = continuation.right_edge.max(continuation.committed);
         tcb.rcv.fin = continuation.peer_fin.unwrap_or(NEVER);
+        tcb.rcv.mss = tcb.peer_segment_guess();
         let data = continuation.peer_fin.map_or(continuation.committed, |fin| {
             fin.min(continuation.committed)
         });
@@ -140,6 +145,8 @@ impl Tcb {
         }
         if gated {
             tcb.gating = Some(Box::new(Gating {
+                number: continuation.number,
+                anchor: (start, start),
                 terms,
                 record: Stage::Committed,
                 fin: if continuation.fin.is_some() {
@@ -154,10 +161,22 @@ impl Tcb {
         }
         tcb.resumed = Some(Box::new(Resumed {
             fin: unsent_fin,
+            abort: continuation.abort,
+            since: tcb.timestamps.value(now),
             ..Resumed::new(now)
         }));
+        if tcb.state == State::SynReceived {
+            tcb.snd.una = 0;
+            tcb.snd.nxt = FIRST_BYTE;
+            tcb.timers.start_retransmit(continuation.probe_at);
+            return tcb;
+        }
         tcb.resume(now);
-        tcb.probe_peer(now);
+        if tcb.state != State::TimeWait {
+            tcb.pending.ack = false;
+            tcb.timers.start_persist(continuation.probe_at);
+        }
+        tcb.check();
         tcb
     }
 

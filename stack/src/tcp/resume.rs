@@ -10,8 +10,9 @@
 
 use std::time::Duration;
 
+use super::Error;
 use super::state::State;
-use super::tcb::Tcb;
+use super::tcb::{FIRST_BYTE, Tcb};
 use crate::time::Instant;
 
 /// Probes come after this time, then after twice as long each, up to the second.
@@ -19,6 +20,10 @@ const FIRST_PROBE_AFTER: Duration = Duration::from_millis(10);
 const PROBES_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// How long segments of the former owner may still arrive at the peer (RFC 9293 §3.4.2: MSL).
 const FORMER_OWNER_FOR: Duration = Duration::from_secs(120);
+/// Probes without an answer before the peer counts as gone: some minutes, its path may be down.
+const MOST_PROBES: u8 = 200;
+/// Probes that are empty; the others carry a byte that the peer surely has, which some answer more often.
+const EMPTY_PROBES: u8 = 2;
 /// How far ahead of our own knowledge the peer may be: what 32 bits can tell apart.
 const FURTHEST_AHEAD: u64 = (1 << 31) - 1;
 
@@ -32,6 +37,12 @@ pub struct Resumed {
     pub behind: u64,
     /// Where our stream ends, if the former owner decided that and not all before it was written here.
     pub fin: Option<u64>,
+    /// The peer's TSval is known: PAWS makes sense again.
+    pub clock_known: bool,
+    /// Our TSval when the connection was resumed: echoes of earlier ones measure nothing.
+    pub since: u32,
+    /// The former owner decided to abort.
+    pub abort: bool,
     /// Probes sent.
     pub probes: u8,
     /// When ACKs beyond `snd.nxt` become errors again.
@@ -44,6 +55,9 @@ impl Resumed {
             heard: false,
             behind: 0,
             fin: None,
+            clock_known: false,
+            since: 0,
+            abort: false,
             probes: 0,
             until: now + FORMER_OWNER_FOR,
         }
@@ -96,6 +110,7 @@ impl Tcb {
             resumed.until = now + FORMER_OWNER_FOR;
             self.statistics.progress_at = now;
             self.timers.stop_retransmit();
+            self.statistics.retries = 0;
             if let Some(gating) = &mut self.gating {
                 gating.application.waiting.announce();
             }
@@ -132,11 +147,34 @@ impl Tcb {
         }
     }
 
-    /// Sends the first probe, and says when the next is due.
+    /// A segment that is acceptable otherwise tells the peer's clock; true if there is none to compare it
+    /// with (RFC 7323 §5.5 has the same exemption for old ones).
+    pub(super) fn clock_is_unknown(&self) -> bool {
+        self.resumed.as_ref().is_some_and(|it| !it.clock_known)
+    }
+
+    /// True for the echo of a TSval that this host never sent: it measures nothing.
+    pub(super) fn is_foreign_echo(&self, echo: u32) -> bool {
+        let before = |since: u32| (echo.wrapping_sub(since) as i32) < 0;
+        self.resumed.as_ref().is_some_and(|it| before(it.since))
+    }
+
+    /// A probe that some peers answer more often than an empty one: a byte that the peer surely has
+    /// (invariant 9), so that what it is does not matter.
+    pub(super) fn old_byte(&self) -> Option<u64> {
+        let resumed = self.resumed.as_ref().filter(|it| !it.heard)?;
+        (resumed.probes > EMPTY_PROBES && self.snd.una > FIRST_BYTE).then(|| self.snd.una - 1)
+    }
+
+    /// Sends a probe, and says when the next is due.
     pub(super) fn probe_peer(&mut self, now: Instant) {
         let Some(resumed) = &mut self.resumed else {
             return;
         };
+        if resumed.probes >= MOST_PROBES {
+            self.finish(Some(Error::TimedOut));
+            return;
+        }
         let wait = FIRST_PROBE_AFTER * (1 << resumed.probes.min(7));
         resumed.probes = resumed.probes.saturating_add(1);
         self.pending.probe = true;

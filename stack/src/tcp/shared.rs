@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::config::{Config, ListenOptions, SocketOptions};
 use super::gate::Gate;
@@ -32,6 +32,8 @@ pub struct Tcp {
     pub(super) isn: IsnGenerator,
     pub(super) gate: Option<Arc<dyn Gate>>,
     pub(super) half_open: AtomicUsize,
+    /// Until when (in nanoseconds) unknown segments are met with silence.
+    pub(super) hushed_until: AtomicU64,
     time_wait: TimeWaitQueue,
     ports: Ports,
 }
@@ -56,6 +58,7 @@ impl Tcp {
             isn: IsnGenerator::new(secret),
             gate: None,
             half_open: AtomicUsize::new(0),
+            hushed_until: AtomicU64::new(0),
             time_wait: TimeWaitQueue::new(config.max_time_wait),
             config: Arc::new(config),
             ip,

@@ -30,6 +30,9 @@ pub enum Malformed {
     /// A value that cannot be.
     #[error("value out of range")]
     Value,
+    /// A message about who may send.
+    #[error("malformed membership message")]
+    Membership,
     /// A part longer than is agreed.
     #[error("too long")]
     TooLong,

@@ -1,7 +1,243 @@
-//! What the hosts say to each other.
+//! What the hosts say to each other. Secrecy, authenticity and protection against replay are the link's
+//! business; what is malformed is refused here, and what is of an older epoch by whoever it is for.
 
 mod codec;
 #[cfg(test)]
 mod tests;
 
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
 pub use self::codec::{Decoded, Malformed};
+use super::entry::Entry;
+use super::membership;
+use super::view::Epoch;
+
+/// No message is longer: a batch is cut before.
+pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
+/// Most hints in one message.
+const MAX_HINTS: usize = 4096;
+
+/// What is known of a log: that of one primary, from the view with which it began. Its entries are counted
+/// from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The epoch with which the log began; [`Epoch::NONE`] for no log.
+    pub log: Epoch,
+    /// An entry of it.
+    pub index: u64,
+}
+
+/// Where a connection stands, roughly: the latest counts, and none has to arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// The connection's number.
+    pub connection: u64,
+    /// The peer has our stream up to here.
+    pub position: u64,
+}
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Who may send.
+    Membership(membership::Message),
+    /// From a backup: what its copy is; the primary goes on there, or brings it up from the start.
+    Hello {
+        /// Of the newest view that it knows.
+        epoch: Epoch,
+        /// The next entry that it expects.
+        next: Place,
+    },
+    /// From a primary: forget your copy, this is the start of a snapshot.
+    Begin {
+        /// Of its view.
+        epoch: Epoch,
+        /// The first entry.
+        first: Place,
+    },
+    /// From a primary: entries, in order.
+    Entries {
+        /// Of its view.
+        epoch: Epoch,
+        /// The first of them.
+        first: Place,
+        /// The entries.
+        entries: Vec<Entry>,
+    },
+    /// From a primary: the snapshot is complete, and everything after it is gated.
+    Done {
+        /// Of its view.
+        epoch: Epoch,
+        /// The entry after it.
+        next: Place,
+    },
+    /// From a backup: its copy has everything before this.
+    Applied {
+        /// Of the newest view that it knows.
+        epoch: Epoch,
+        /// The next entry that it expects.
+        next: Place,
+    },
+    /// From a primary.
+    Hints {
+        /// Of its view.
+        epoch: Epoch,
+        /// Some connections.
+        hints: Vec<Hint>,
+    },
+    /// A frame for a connection that the other host has.
+    Forward(Bytes),
+}
+
+const MEMBERSHIP: u8 = 1;
+const HELLO: u8 = 2;
+const BEGIN: u8 = 3;
+const ENTRIES: u8 = 4;
+const DONE: u8 = 5;
+const APPLIED: u8 = 6;
+const HINTS: u8 = 7;
+const FORWARD: u8 = 8;
+/// Bytes of an encoded batch before its first entry.
+pub(crate) const ENTRIES_HEAD_BYTES: usize = 1 + 8 + 16 + 4;
+
+impl Message {
+    /// Its bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        let mut bytes = BytesMut::new();
+        self.encode(&mut bytes);
+        bytes.freeze()
+    }
+
+    /// Appends its bytes.
+    pub fn encode(&self, into: &mut BytesMut) {
+        match self {
+            Self::Membership(message) => {
+                into.put_u8(MEMBERSHIP);
+                message.encode(into);
+            }
+            Self::Hello { epoch, next } => put_head(HELLO, *epoch, *next, into),
+            Self::Begin { epoch, first } => put_head(BEGIN, *epoch, *first, into),
+            Self::Entries {
+                epoch,
+                first,
+                entries,
+            } => {
+                put_entries_head(*epoch, *first, entries.len() as u32, into);
+                entries.iter().for_each(|entry| entry.encode(into));
+            }
+            Self::Done { epoch, next } => put_head(DONE, *epoch, *next, into),
+            Self::Applied { epoch, next } => put_head(APPLIED, *epoch, *next, into),
+            Self::Hints { epoch, hints } => {
+                into.put_u8(HINTS);
+                into.put_u64(epoch.0);
+                into.put_u32(hints.len() as u32);
+                for hint in hints {
+                    into.put_u64(hint.connection);
+                    into.put_u64(hint.position);
+                }
+            }
+            Self::Forward(frame) => {
+                into.put_u8(FORWARD);
+                into.put_slice(frame);
+            }
+        }
+    }
+
+    /// Reads a message; what it carries refers to the same memory.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn decode(bytes: Bytes) -> Decoded<Self> {
+        if bytes.len() > MAX_MESSAGE_BYTES {
+            return Err(Malformed::TooLong);
+        }
+        let mut rest = bytes;
+        let message = match rest.try_get_u8()? {
+            MEMBERSHIP => {
+                let message = membership::Message::decode(&rest);
+                return Ok(Self::Membership(
+                    message.map_err(|_| Malformed::Membership)?,
+                ));
+            }
+            HELLO => {
+                let (epoch, next) = get_head(&mut rest)?;
+                Self::Hello { epoch, next }
+            }
+            BEGIN => {
+                let (epoch, first) = get_head(&mut rest)?;
+                Self::Begin { epoch, first }
+            }
+            ENTRIES => {
+                let (epoch, first) = get_head(&mut rest)?;
+                let count = rest.try_get_u32()?;
+                if first.index.checked_add(u64::from(count)).is_none() {
+                    return Err(Malformed::Value);
+                }
+                let mut entries = Vec::new();
+                for _ in 0..count {
+                    entries.push(Entry::decode(&mut rest)?);
+                }
+                Self::Entries {
+                    epoch,
+                    first,
+                    entries,
+                }
+            }
+            DONE => {
+                let (epoch, next) = get_head(&mut rest)?;
+                Self::Done { epoch, next }
+            }
+            APPLIED => {
+                let (epoch, next) = get_head(&mut rest)?;
+                Self::Applied { epoch, next }
+            }
+            HINTS => get_hints(&mut rest)?,
+            FORWARD => return Ok(Self::Forward(rest)),
+            kind => return Err(Malformed::Kind(kind)),
+        };
+        if rest.is_empty() {
+            Ok(message)
+        } else {
+            Err(Malformed::Trailing)
+        }
+    }
+}
+
+/// The head of a batch of entries, which follow it.
+pub(crate) fn put_entries_head(epoch: Epoch, first: Place, count: u32, into: &mut BytesMut) {
+    put_head(ENTRIES, epoch, first, into);
+    into.put_u32(count);
+}
+
+fn put_head(kind: u8, epoch: Epoch, place: Place, into: &mut BytesMut) {
+    into.put_u8(kind);
+    into.put_u64(epoch.0);
+    into.put_u64(place.log.0);
+    into.put_u64(place.index);
+}
+
+fn get_head(from: &mut Bytes) -> Decoded<(Epoch, Place)> {
+    let epoch = Epoch(from.try_get_u64()?);
+    let place = Place {
+        log: Epoch(from.try_get_u64()?),
+        index: from.try_get_u64()?,
+    };
+    Ok((epoch, place))
+}
+
+fn get_hints(from: &mut Bytes) -> Decoded<Message> {
+    let epoch = Epoch(from.try_get_u64()?);
+    let count = from.try_get_u32()? as usize;
+    if count > MAX_HINTS {
+        return Err(Malformed::TooLong);
+    }
+    let mut hints = Vec::new();
+    for _ in 0..count {
+        hints.push(Hint {
+            connection: from.try_get_u64()?,
+            position: from.try_get_u64()?,
+        });
+    }
+    Ok(Message::Hints { epoch, hints })
+}

@@ -124,7 +124,6 @@ proptest! {
         // An anchor: something that the client had acknowledged some time ago.
         let anchor = pair.tcb(SERVER).snd.una;
         let anchor = anchor - anchor.saturating_sub(1).min(back);
-        let client = pair.tcb(CLIENT);
         let continuation = Continuation {
             state: State::Established,
             send_position: anchor,
@@ -133,7 +132,9 @@ proptest! {
             peer_fin: None,
             unread: Vec::new(),
             right_edge: rcv.edge,
-            ts_recent: client.timestamps.value(now),
+            abort: false,
+            number: 0,
+            probe_at: now,
         };
         let parameters = pair.ends[SERVER].parameters.clone();
         pair.ends[SERVER].tcb = Some(Tcb::from_record(parameters, now, &record, continuation));

@@ -1,0 +1,323 @@
+//! What is kept of a connection: everything from which another host can go on with it. A fold over the
+//! connection's entries, the same on both hosts, so that the entries that rebuild it are its snapshot.
+//!
+//! Input is kept from the last point on, up to the connection's terms. A connection that needs more is not
+//! kept until its next point at which nothing is unread; so is one whose entries make no sense.
+
+mod rebuild;
+mod stretch;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+pub(crate) use self::stretch::Stretch;
+use super::decisions::Logged;
+use super::entry::{Change, Opening, Reason};
+use crate::tcp::FourTuple;
+use crate::tcp::gate::{Mark, Point, Terms};
+use crate::tcp::record::Record;
+
+/// Position of the first byte of data; position 0 is the SYN.
+pub(crate) const FIRST_BYTE: u64 = 1;
+/// Most bytes of mirrored output that the peer has not acknowledged.
+const MOST_OUTPUT_BYTES: usize = 16 << 20;
+/// Most bytes of decisions since the last point.
+const MOST_DECISION_BYTES: usize = 1 << 20;
+
+/// An entry that does not fit what came before it.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Misfit {
+    /// The stream has a gap or goes backwards.
+    #[error("input at {from} follows {committed}")]
+    Input {
+        /// Where it says that it begins.
+        from: u64,
+        /// Where it should.
+        committed: u64,
+    },
+    /// A position that cannot be.
+    #[error("a position out of order")]
+    Position,
+    /// It is open already.
+    #[error("opened twice")]
+    Open,
+}
+
+/// What is kept of one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// Its name.
+    pub id: FourTuple,
+    /// What was fixed at set-up.
+    pub record: Record,
+    /// What is kept.
+    pub terms: Terms,
+    /// Committed input from the point on, without the FIN.
+    pub(crate) input: Stretch,
+    /// How much of the peer's stream is committed, its FIN included.
+    pub committed: u64,
+    /// Position of the peer's FIN.
+    pub peer_fin: Option<u64>,
+    /// The furthest right edge that may have been advertised.
+    pub right_edge: u64,
+    /// Position of our FIN.
+    pub fin: Option<u64>,
+    /// Our FIN was decided before the peer's was committed.
+    pub closed_first: bool,
+    /// A RST was decided.
+    pub abort: bool,
+    /// Both FINs are acknowledged.
+    pub time_wait: bool,
+    /// The peer has acknowledged our stream up to here.
+    pub anchor: u64,
+    /// The last digest of our stream.
+    pub mark: Option<Mark>,
+    /// From where the application can continue.
+    pub point: Point,
+    /// What it decided since then.
+    pub decisions: VecDeque<Logged>,
+    decision_bytes: usize,
+    /// Mirrored output that the peer may not have.
+    pub(crate) output: Stretch,
+    /// Why nobody could go on with it; none while somebody could.
+    pub lost: Option<Reason>,
+}
+
+impl Journal {
+    /// A connection that was just set up.
+    #[must_use]
+    pub fn new(opening: Opening) -> Self {
+        let Opening { id, record, terms } = opening;
+        Self {
+            id,
+            record,
+            terms,
+            input: Stretch::new(FIRST_BYTE),
+            committed: FIRST_BYTE,
+            peer_fin: None,
+            right_edge: FIRST_BYTE + u64::from(record.first_window),
+            fin: None,
+            closed_first: false,
+            abort: false,
+            time_wait: false,
+            anchor: FIRST_BYTE,
+            mark: None,
+            point: Point {
+                input: FIRST_BYTE,
+                output: FIRST_BYTE,
+                ..Point::default()
+            },
+            decisions: VecDeque::new(),
+            decision_bytes: 0,
+            output: Stretch::new(FIRST_BYTE),
+            lost: None,
+        }
+    }
+
+    /// Bytes that are kept.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let state = self.point.state.as_ref().map_or(0, Bytes::len);
+        self.input.len() + self.output.len() + self.decision_bytes + state
+    }
+
+    /// True while nothing is known but that the SYN-ACK may have left.
+    #[must_use]
+    pub fn is_half_open(&self) -> bool {
+        self.committed == FIRST_BYTE
+            && self.anchor == FIRST_BYTE
+            && self.fin.is_none()
+            && self.output.end() == FIRST_BYTE
+            && self.point.output == FIRST_BYTE
+    }
+
+    /// End of the peer's data, as far as it is committed.
+    #[must_use]
+    pub fn data_end(&self) -> u64 {
+        self.peer_fin
+            .map_or(self.committed, |fin| fin.min(self.committed))
+    }
+
+    /// Takes the next entry of this connection.
+    ///
+    /// # Errors
+    /// When it does not fit; then nothing has changed.
+    pub fn apply(&mut self, change: &Change) -> Result<(), Misfit> {
+        if self.time_wait {
+            return Ok(());
+        }
+        match change {
+            Change::Open(_) => return Err(Misfit::Open),
+            Change::Received {
+                from,
+                bytes,
+                fin,
+                right_edge,
+            } => {
+                let len: usize = bytes.iter().map(Bytes::len).sum();
+                self.advance(Some(*from), len as u64, *fin, *right_edge)?;
+                if self.lost.is_none() {
+                    bytes.iter().for_each(|piece| self.input.push(piece));
+                    self.limit();
+                }
+            }
+            &Change::Skipped {
+                upto,
+                fin,
+                right_edge,
+            } => {
+                let known = self.committed - u64::from(self.peer_fin.is_some());
+                let data = upto.checked_sub(u64::from(fin)).ok_or(Misfit::Position)?;
+                let new = data.checked_sub(known).ok_or(Misfit::Position)?;
+                self.advance(None, new, fin, right_edge)?;
+                if new > 0 {
+                    self.lose(Reason::LogFull);
+                }
+            }
+            &Change::Fin { position, mark } => {
+                self.closed_first = self.fin.is_none() && self.peer_fin.is_none();
+                self.fin = Some(position);
+                self.mark = mark.or(self.mark);
+            }
+            Change::Abort => self.abort = true,
+            &Change::Anchor { position, mark } => {
+                self.anchor = self.anchor.max(position);
+                self.output.drop_before(position);
+                self.mark = mark.or(self.mark);
+            }
+            Change::Point(point) => self.take_point(point)?,
+            Change::Decision(decision) => {
+                if self.lost.is_none() {
+                    self.decision_bytes += decision.value.len();
+                    self.decisions.push_back(decision.clone());
+                    self.limit();
+                }
+            }
+            Change::Output {
+                from,
+                input,
+                bytes,
+                state,
+            } => self.mirror(*from, *input, bytes, state.as_ref())?,
+            &Change::Unprotected(reason) => self.lose(reason),
+            Change::TimeWait => self.begin_time_wait(),
+            Change::Closed => {}
+        }
+        Ok(())
+    }
+
+    fn advance(
+        &mut self,
+        from: Option<u64>,
+        len: u64,
+        fin: bool,
+        right_edge: u64,
+    ) -> Result<(), Misfit> {
+        let known = self.peer_fin.is_some();
+        let committed = self.committed;
+        let from = from.unwrap_or(committed - u64::from(known));
+        // After the FIN only the edge can change.
+        let begins = from == committed || (known && len == 0 && from + 1 == committed);
+        if !begins || (known && (len > 0 || !fin)) {
+            return Err(Misfit::Input { from, committed });
+        }
+        let end = from.checked_add(len).filter(|&end| end < u64::MAX);
+        let end = end.ok_or(Misfit::Position)?;
+        if fin && !known {
+            self.peer_fin = Some(end);
+        }
+        if !known {
+            self.committed = end + u64::from(fin);
+        }
+        self.right_edge = self.right_edge.max(right_edge).max(self.committed);
+        Ok(())
+    }
+
+    fn take_point(&mut self, point: &Point) -> Result<(), Misfit> {
+        let all_read = point.input == self.data_end();
+        if point.input > self.data_end() || point.input < self.point.input {
+            return Err(Misfit::Position);
+        }
+        self.anchor = self.anchor.max(point.output);
+        self.output.drop_before(self.anchor.min(point.output));
+        if self.lost.is_some() && !all_read {
+            return Ok(());
+        }
+        let dropped = point.decisions.saturating_sub(self.point.decisions) as usize;
+        for decision in self.decisions.drain(..dropped.min(self.decisions.len())) {
+            self.decision_bytes -= decision.value.len();
+        }
+        if all_read {
+            self.input = Stretch::new(point.input);
+            self.lost = None;
+        } else {
+            self.input.drop_before(point.input);
+        }
+        self.point = point.clone();
+        Ok(())
+    }
+
+    /// Such an application continues from its last write.
+    fn mirror(
+        &mut self,
+        from: u64,
+        input: u64,
+        bytes: &[u8],
+        state: Option<&Bytes>,
+    ) -> Result<(), Misfit> {
+        // The FIN may be consumed too.
+        if input > self.committed || input < self.point.input {
+            return Err(Misfit::Position);
+        }
+        if self.lost.is_some() {
+            return Ok(());
+        }
+        if from != self.output.end() {
+            // Written while the connection was not kept.
+            self.lose(Reason::LogFull);
+            return Ok(());
+        }
+        self.output.push(bytes);
+        self.input.drop_before(input.min(self.data_end()));
+        self.point.input = input;
+        if state.is_some() {
+            self.point.state = state.cloned();
+        }
+        if self.output.len() > MOST_OUTPUT_BYTES {
+            self.lose(Reason::LogFull);
+        }
+        Ok(())
+    }
+
+    /// Drops what is beyond the terms.
+    fn limit(&mut self) {
+        let full = self.input.len() > self.terms.log_bytes as usize;
+        if full || self.decision_bytes > MOST_DECISION_BYTES {
+            self.lose(Reason::LogFull);
+        }
+    }
+
+    fn lose(&mut self, reason: Reason) {
+        self.lost = Some(reason);
+        self.input = Stretch::new(self.data_end());
+        self.decisions = VecDeque::new();
+        self.decision_bytes = 0;
+        self.output = Stretch::new(self.anchor);
+        self.point.state = None;
+    }
+
+    /// Nobody has to continue: what is left answers a FIN that comes again.
+    fn begin_time_wait(&mut self) {
+        self.time_wait = true;
+        self.lost = None;
+        self.input = Stretch::new(self.data_end());
+        self.decisions = VecDeque::new();
+        self.decision_bytes = 0;
+        self.output = Stretch::new(self.anchor);
+        self.point.state = None;
+    }
+}

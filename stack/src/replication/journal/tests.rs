@@ -1,0 +1,218 @@
+//! Do the entries add up, and is a snapshot the same journal?
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::replication::entry::Reason;
+use crate::tcp::gate::{Hot, Pieces};
+
+pub(crate) fn opening(log_bytes: u32, mirror: bool) -> Opening {
+    Opening {
+        id: FourTuple::new(
+            "10.0.0.1:80".parse().unwrap(),
+            "10.0.0.2:5000".parse().unwrap(),
+        ),
+        record: Record {
+            iss: 1,
+            irs: 2,
+            our_mss: 1460,
+            peer_mss: 1460,
+            our_scale: 7,
+            peer_scale: 7,
+            sack: true,
+            timestamps: Some(3),
+            passive: true,
+            first_window: 64_000,
+            peer_timestamp: 4,
+        },
+        terms: Terms {
+            log_bytes,
+            hot: Hot::Never,
+            mirror,
+        },
+    }
+}
+
+fn received(journal: &Journal, bytes: &[u8], fin: bool) -> Change {
+    Change::Received {
+        from: journal.committed,
+        bytes: Pieces::from_iter([Bytes::copy_from_slice(bytes)]),
+        fin,
+        right_edge: journal.right_edge + 10,
+    }
+}
+
+fn point(input: u64, output: u64) -> Change {
+    Change::Point(Box::new(Point {
+        input,
+        output,
+        ..Point::default()
+    }))
+}
+
+#[test]
+fn input_is_kept_from_the_last_point_on() {
+    let mut journal = Journal::new(opening(100, false));
+    journal.apply(&received(&journal, b"first", false)).unwrap();
+    journal
+        .apply(&received(&journal, b"second", false))
+        .unwrap();
+    journal.apply(&point(6, 50)).unwrap();
+    assert_eq!(journal.input.as_slice(), b"second");
+    assert_eq!((journal.committed, journal.anchor), (12, 50));
+    journal.apply(&received(&journal, b"", true)).unwrap();
+    assert_eq!((journal.committed, journal.peer_fin), (13, Some(12)));
+    assert_eq!(journal.lost, None);
+}
+
+#[test]
+fn a_full_log_loses_the_connection_until_a_point_with_nothing_unread() {
+    let mut journal = Journal::new(opening(8, false));
+    journal
+        .apply(&received(&journal, b"123456789", false))
+        .unwrap();
+    assert_eq!(journal.lost, Some(Reason::LogFull));
+    assert_eq!(journal.bytes(), 0);
+    journal.apply(&received(&journal, b"more", false)).unwrap();
+    journal.apply(&point(10, 1)).unwrap();
+    assert_eq!(
+        journal.lost,
+        Some(Reason::LogFull),
+        "four bytes are missing"
+    );
+    journal.apply(&point(14, 1)).unwrap();
+    assert_eq!(journal.lost, None);
+    journal.apply(&received(&journal, b"again", false)).unwrap();
+    assert_eq!(journal.input.as_slice(), b"again");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_changes_nothing() {
+    let mut journal = Journal::new(opening(100, false));
+    journal.apply(&received(&journal, b"abc", false)).unwrap();
+    let before = journal.clone();
+    let late = Change::Received {
+        from: 3,
+        bytes: Pieces::from_iter([Bytes::from_static(b"x")]),
+        fin: false,
+        right_edge: 0,
+    };
+    for wrong in [late, point(9, 1), Change::Open(Box::new(opening(1, false)))] {
+        assert!(journal.apply(&wrong).is_err(), "{wrong:?}");
+        assert_eq!(journal, before);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Receive(usize),
+    PeerFin,
+    Fin,
+    Anchor(u64),
+    Point(u64),
+    Decide(usize),
+    Mirror(usize),
+    Lose,
+    TimeWait,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0usize..40).prop_map(Step::Receive),
+        1 => Just(Step::PeerFin),
+        1 => Just(Step::Fin),
+        2 => (0u64..100).prop_map(Step::Anchor),
+        3 => (0u64..100).prop_map(Step::Point),
+        2 => (0usize..20).prop_map(Step::Decide),
+        3 => (0usize..50).prop_map(Step::Mirror),
+        1 => Just(Step::Lose),
+        1 => Just(Step::TimeWait),
+    ]
+}
+
+/// A change that an honest primary would send next.
+fn honest(journal: &Journal, step: Step, decided: &mut u64) -> Change {
+    match step {
+        Step::Receive(len) if journal.peer_fin.is_none() => {
+            received(journal, &[7; 40][..len], false)
+        }
+        Step::PeerFin if journal.peer_fin.is_none() => received(journal, b"last", true),
+        Step::Receive(_) | Step::PeerFin => Change::Skipped {
+            upto: journal.committed,
+            fin: true,
+            right_edge: journal.right_edge,
+        },
+        Step::Fin => Change::Fin {
+            position: journal.anchor + 5,
+            mark: None,
+        },
+        Step::Anchor(by) => Change::Anchor {
+            position: (journal.anchor + by).min(if journal.terms.mirror {
+                journal.output.end()
+            } else {
+                u64::MAX
+            }),
+            mark: None,
+        },
+        Step::Point(back) => Change::Point(Box::new(Point {
+            input: journal
+                .data_end()
+                .saturating_sub(back)
+                .max(journal.point.input),
+            output: journal.anchor,
+            decisions: *decided,
+            ..Point::default()
+        })),
+        Step::Decide(len) => {
+            *decided += 1;
+            Change::Decision(Logged {
+                seen: journal.committed,
+                value: vec![1; len].into(),
+            })
+        }
+        Step::Mirror(len) => Change::Output {
+            from: journal.output.end(),
+            input: journal.data_end(),
+            bytes: vec![2; len].into(),
+            state: None,
+        },
+        Step::Lose => Change::Unprotected(Reason::MemoryFull),
+        Step::TimeWait => Change::TimeWait,
+    }
+}
+
+/// What of a journal matters.
+fn essence(mut journal: Journal) -> Journal {
+    if journal.lost.is_some() || journal.time_wait {
+        journal.point = Point::default();
+        journal.input = Stretch::new(0);
+    }
+    journal
+}
+
+proptest! {
+    #[test]
+    fn a_snapshot_adds_up_to_the_same_journal(
+        steps in prop::collection::vec(step(), 0..40), log_bytes in 0u32..200, mirror: bool,
+    ) {
+        let mut journal = Journal::new(opening(log_bytes, mirror));
+        let mut decided = 0;
+        for step in steps {
+            if matches!(step, Step::Mirror(_)) && !mirror {
+                continue;
+            }
+            let change = honest(&journal, step, &mut decided);
+            prop_assert_eq!(journal.apply(&change), Ok(()), "{:?}", change);
+        }
+        let mut rebuilt: Option<Journal> = None;
+        let mut refused = None;
+        journal.rebuild(|change| match (&mut rebuilt, change) {
+            (None, Change::Open(opening)) => rebuilt = Some(Journal::new(*opening)),
+            (Some(journal), change) => refused = refused.or(journal.apply(&change).err()),
+            (None, _) => unreachable!("opened first"),
+        });
+        prop_assert_eq!(refused, None);
+        prop_assert_eq!(essence(rebuilt.unwrap()), essence(journal));
+    }
+}

@@ -1,0 +1,155 @@
+//! All journals of a host, and how much memory they take.
+
+use std::collections::HashMap;
+
+use super::entry::{Change, Entry, Reason};
+use super::journal::{Journal, Misfit};
+use crate::tcp::FourTuple;
+
+/// Memory that a journal takes besides the bytes kept in it, roughly.
+const OVERHEAD_BYTES: usize = 512;
+
+/// One journal among others.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) journal: Journal,
+    /// A host that is being brought up has it.
+    pub(crate) shared: bool,
+    /// The entry that changed it last.
+    pub(crate) touched: u64,
+}
+
+/// The journals by the number of their connection.
+#[derive(Debug)]
+pub(crate) struct Journals {
+    kept: HashMap<u64, Kept>,
+    bytes: usize,
+    limit: usize,
+    highest: u64,
+}
+
+impl Journals {
+    /// None yet, and most bytes that all may take.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            kept: HashMap::new(),
+            bytes: 0,
+            limit,
+            highest: 0,
+        }
+    }
+
+    /// A number that no connection has had.
+    pub(crate) fn enrol(&mut self) -> u64 {
+        self.highest += 1;
+        self.highest
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// True when nothing more should be kept.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes > self.limit
+    }
+
+    pub(crate) fn get(&self, connection: u64) -> Option<&Kept> {
+        self.kept.get(&connection)
+    }
+
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.kept.keys().copied()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Kept)> {
+        self.kept.iter().map(|(&number, kept)| (number, kept))
+    }
+
+    /// Why a connection would not survive; none for one that would.
+    pub(crate) fn lost(&self, connection: u64) -> Option<Reason> {
+        match self.kept.get(&connection) {
+            Some(kept) => kept.journal.lost,
+            None => Some(Reason::NoBackup),
+        }
+    }
+
+    /// Says of all that nobody else has them, or that one has.
+    pub(crate) fn share(&mut self, connection: Option<u64>, shared: bool) {
+        match connection {
+            Some(number) => {
+                if let Some(kept) = self.kept.get_mut(&number) {
+                    kept.shared = shared;
+                }
+            }
+            None => self.kept.values_mut().for_each(|it| it.shared = shared),
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.kept = HashMap::new();
+        self.bytes = 0;
+    }
+
+    /// Changes the clock that the timestamps of all records count from (FAILOVER §3).
+    pub(crate) fn shift_timestamps(&mut self, by: u32) {
+        for kept in self.kept.values_mut() {
+            let offset = &mut kept.journal.record.timestamps;
+            *offset = offset.map(|it| it.wrapping_add(by));
+        }
+    }
+
+    /// True if there is a journal of another connection of that name.
+    pub(crate) fn number_of(&self, id: &FourTuple) -> Option<u64> {
+        self.iter()
+            .find(|(_, kept)| kept.journal.id == *id)
+            .map(|(number, _)| number)
+    }
+
+    /// Takes an entry, the `index`th of its log. An entry of a connection that is not known changes
+    /// nothing: it was not kept, or is over.
+    ///
+    /// # Errors
+    /// When it does not fit what came before; the connection is lost then.
+    pub(crate) fn apply(&mut self, entry: &Entry, index: u64) -> Result<(), Misfit> {
+        let number = entry.connection;
+        match &entry.change {
+            Change::Open(opening) => {
+                self.highest = self.highest.max(number);
+                let kept = Kept {
+                    journal: Journal::new((**opening).clone()),
+                    shared: true,
+                    touched: index,
+                };
+                self.bytes += OVERHEAD_BYTES;
+                if let Some(old) = self.kept.insert(number, kept) {
+                    self.bytes -= OVERHEAD_BYTES + old.journal.bytes();
+                }
+                Ok(())
+            }
+            Change::Closed => {
+                if let Some(old) = self.kept.remove(&number) {
+                    self.bytes -= OVERHEAD_BYTES + old.journal.bytes();
+                }
+                Ok(())
+            }
+            change => {
+                let Some(kept) = self.kept.get_mut(&number) else {
+                    return Ok(());
+                };
+                let before = kept.journal.bytes();
+                let result = kept.journal.apply(change);
+                if result.is_err() {
+                    let _ = kept.journal.apply(&Change::Unprotected(Reason::Diverged));
+                }
+                kept.touched = index;
+                self.bytes = self.bytes + kept.journal.bytes() - before;
+                result
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The entries of one primary, in order.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::replication::entry::Entry;
+use crate::replication::message::{ENTRIES_HEAD_BYTES, Place, put_entries_head};
+use crate::replication::view::Epoch;
+use crate::tcp::FourTuple;
+use crate::tcp::gate::Commit;
+
+/// A batch is cut at this size; with one more entry it stays below the limit of a message.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// A connection that waits for an entry to be applied.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    /// The entry.
+    pub(crate) index: u64,
+    /// The connection's name.
+    pub(crate) id: FourTuple,
+    /// Its number.
+    pub(crate) number: u64,
+    /// What it asked for, without the bytes.
+    pub(crate) commit: Commit,
+}
+
+/// A batch that left and is not applied.
+#[derive(Debug)]
+struct Sent {
+    first: u64,
+    count: u32,
+    /// With its head.
+    message: Bytes,
+}
+
+/// The log.
+#[derive(Debug)]
+pub(crate) struct Log {
+    id: Epoch,
+    next: u64,
+    applied: u64,
+    batch: BytesMut,
+    batched: u32,
+    sent: VecDeque<Sent>,
+    sent_bytes: usize,
+    held: VecDeque<Held>,
+}
+
+impl Log {
+    pub(crate) fn new(id: Epoch) -> Self {
+        Self {
+            id,
+            next: 0,
+            applied: 0,
+            batch: BytesMut::new(),
+            batched: 0,
+            sent: VecDeque::new(),
+            sent_bytes: 0,
+            held: VecDeque::new(),
+        }
+    }
+
+    /// The entry that will be the next.
+    pub(crate) fn next(&self) -> Place {
+        self.place(self.next)
+    }
+
+    /// The first entry that was not applied.
+    pub(crate) fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// Entries that were not applied.
+    pub(crate) fn lag(&self) -> u64 {
+        self.next - self.applied
+    }
+
+    /// Bytes of entries that left and were not applied.
+    pub(crate) fn sent_bytes(&self) -> usize {
+        self.sent_bytes + self.batch.len()
+    }
+
+    const fn place(&self, index: u64) -> Place {
+        Place {
+            log: self.id,
+            index,
+        }
+    }
+
+    /// Appends an entry to the batch; returns its index.
+    pub(crate) fn push(&mut self, entry: &Entry) -> u64 {
+        if self.batch.is_empty() {
+            self.batch.resize(ENTRIES_HEAD_BYTES, 0);
+        }
+        entry.encode(&mut self.batch);
+        self.batched += 1;
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// True when the batch should leave before more is added.
+    pub(crate) fn is_batch_full(&self) -> bool {
+        self.batch.len() >= BATCH_BYTES
+    }
+
+    /// Somebody waits for the entry pushed last.
+    pub(crate) fn hold(&mut self, id: FourTuple, number: u64, commit: Commit) {
+        self.held.push_back(Held {
+            index: self.next - 1,
+            id,
+            number,
+            commit,
+        });
+    }
+
+    /// The batch as a message, if it is not empty.
+    pub(crate) fn seal(&mut self, epoch: Epoch) -> Option<Bytes> {
+        if self.batched == 0 {
+            return None;
+        }
+        let count = std::mem::take(&mut self.batched);
+        let first = self.next - u64::from(count);
+        let mut message = self.batch.split();
+        let mut head = BytesMut::with_capacity(ENTRIES_HEAD_BYTES);
+        put_entries_head(epoch, self.place(first), count, &mut head);
+        message[..ENTRIES_HEAD_BYTES].copy_from_slice(&head);
+        let message = message.freeze();
+        self.sent_bytes += message.len();
+        self.sent.push_back(Sent {
+            first,
+            count,
+            message: message.clone(),
+        });
+        Some(message)
+    }
+
+    /// Everything before `next` is applied; adds those who waited for it to `released`. False when that
+    /// cannot be.
+    pub(crate) fn apply(&mut self, next: Place, released: &mut Vec<Held>) -> bool {
+        let sealed = self.next - u64::from(self.batched);
+        if next.log != self.id || next.index > sealed {
+            return false;
+        }
+        self.applied = self.applied.max(next.index);
+        while let Some(sent) = self.sent.front()
+            && sent.first + u64::from(sent.count) <= next.index
+        {
+            self.sent_bytes -= sent.message.len();
+            self.sent.pop_front();
+        }
+        while self.held.front().is_some_and(|it| it.index < next.index) {
+            released.extend(self.held.pop_front());
+        }
+        true
+    }
+
+    /// The messages that a backup lacks that expects `next`; none if they are not here any more.
+    pub(crate) fn resend(&self, epoch: Epoch, next: Place) -> Option<Vec<Bytes>> {
+        let fresh = next == Place::default() && self.applied == 0;
+        let first = self.sent.front().map_or(self.next, |sent| sent.first);
+        let known = next.log == self.id && next.index >= first.min(self.applied);
+        if !fresh && !known {
+            return None;
+        }
+        let wanted = |sent: &&Sent| sent.first + u64::from(sent.count) > next.index;
+        let again = self.sent.iter().filter(wanted);
+        let again = again.map(|sent| self.again(epoch, sent));
+        Some(again.collect())
+    }
+
+    /// A batch once more, perhaps in a later epoch.
+    fn again(&self, epoch: Epoch, sent: &Sent) -> Bytes {
+        let mut message = BytesMut::with_capacity(sent.message.len());
+        put_entries_head(epoch, self.place(sent.first), sent.count, &mut message);
+        message.extend_from_slice(&sent.message[ENTRIES_HEAD_BYTES..]);
+        message.freeze()
+    }
+
+    /// Nobody keeps a copy any more: nothing waits, nothing has to be sent.
+    pub(crate) fn forget(&mut self, released: &mut Vec<Held>) {
+        released.extend(self.held.drain(..));
+        self.sent = VecDeque::new();
+        self.sent_bytes = 0;
+        self.batch = BytesMut::new();
+        self.batched = 0;
+        self.applied = self.next;
+    }
+}

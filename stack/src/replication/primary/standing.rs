@@ -1,0 +1,41 @@
+//! Whether a primary has a backup, and how far one is that is being brought up.
+
+use std::collections::VecDeque;
+
+/// Where the primary stands towards the other host.
+#[derive(Debug)]
+pub(crate) enum Standing {
+    /// Nobody has a copy, and the view says so: nothing waits.
+    Alone,
+    /// A copy is being made while service goes on; nothing waits for it.
+    Joining(Snapshot),
+    /// The copy is complete but for what is on its way; from here on everything waits for it. The view
+    /// that says so is asked for once the entries up to this one are applied.
+    CatchingUp {
+        /// The first entry after the snapshot.
+        until: u64,
+        /// The view was asked for.
+        proposed: bool,
+    },
+    /// The other host has everything that was ever acknowledged, and the view says so.
+    Synced,
+}
+
+impl Standing {
+    /// True when effects wait for the other host.
+    pub(crate) const fn is_gated(&self) -> bool {
+        matches!(self, Self::CatchingUp { .. } | Self::Synced)
+    }
+
+    /// True when the view has to change before anything may leave without the other host.
+    pub(crate) const fn needs_view(&self) -> bool {
+        matches!(self, Self::Synced | Self::CatchingUp { proposed: true, .. })
+    }
+}
+
+/// What is still to be copied.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    /// Numbers of connections; later ones are copied as they come.
+    pub(crate) left: VecDeque<u64>,
+}

@@ -1,0 +1,424 @@
+//! One host's part in replication, without I/O: journals, and the log that is written or followed. What
+//! the membership decides comes in as views.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::backup::Backup;
+use super::carrier::Channel;
+use super::entry::{Change, Entry, Reason};
+use super::journals::Journals;
+use super::message::{Message, Place};
+use super::primary::{Held, Log, Snapshot, Standing, changes};
+use super::view::{Epoch, HostId, View};
+use crate::tcp::FourTuple;
+use crate::tcp::gate::{Commit, Decision};
+use crate::time::Instant;
+
+/// A snapshot is sent as fast as it is applied, with so much on its way.
+const SNAPSHOT_WINDOW_BYTES: usize = 2 << 20;
+/// A backup asks to be brought up this often.
+const HELLO_EVERY: Duration = Duration::from_millis(100);
+
+/// What a host is in the newest view that it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// There is no view yet.
+    None,
+    /// It serves.
+    Primary,
+    /// It follows, silently.
+    Backup,
+}
+
+/// What is to be done after a call, in this order.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// Messages for the other host.
+    pub(crate) send: Vec<(Channel, Bytes)>,
+    /// Who may go on.
+    pub(crate) released: Vec<Held>,
+    /// The copy of the other host is complete: a view should say so.
+    pub(crate) join: bool,
+}
+
+/// Messages that were refused, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// They could not be read.
+    pub malformed: u64,
+    /// They are of an epoch that is over.
+    pub old_epoch: u64,
+    /// They are not for a host in this role, or of a log that is not followed.
+    pub out_of_place: u64,
+}
+
+/// The state.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    me: HostId,
+    pub(crate) view: View,
+    pub(crate) role: Role,
+    pub(crate) journals: Journals,
+    pub(crate) log: Log,
+    pub(crate) standing: Standing,
+    pub(crate) backup: Backup,
+    pub(crate) refusals: Refusals,
+    connected: bool,
+    /// Since when the oldest entry waits, or the connection to the other host is broken.
+    waiting_since: Option<Instant>,
+    hello_at: Instant,
+}
+
+impl Replica {
+    pub(crate) fn new(me: HostId, journal_bytes: usize) -> Self {
+        Self {
+            me,
+            view: View::NONE,
+            role: Role::None,
+            journals: Journals::new(journal_bytes),
+            log: Log::new(Epoch::NONE),
+            standing: Standing::Alone,
+            backup: Backup::default(),
+            refusals: Refusals::default(),
+            connected: false,
+            waiting_since: None,
+            hello_at: Instant::FAR_FUTURE,
+        }
+    }
+
+    /// A connection asks for a commit.
+    pub(crate) fn request(&mut self, id: &FourTuple, number: u64, commit: &Commit) -> Decision {
+        if self.role != Role::Primary {
+            // Whatever it is, this host must not do it.
+            return Decision::Hold;
+        }
+        let opening = matches!(commit, Commit::Record { .. });
+        if !opening && self.journals.get(number).is_none() {
+            return Decision::Permit;
+        }
+        if self.journals.is_full() && self.journals.lost(number).is_none() && grows(commit) {
+            self.append(number, Change::Unprotected(Reason::MemoryFull));
+        }
+        let kept = opening || self.journals.lost(number).is_none();
+        let mut news = Vec::new();
+        changes(id, commit, kept, |change| news.push(change));
+        let mut logged = false;
+        for change in news {
+            logged |= self.append(number, change);
+        }
+        let waits = logged && self.standing.is_gated() && self.journals.lost(number).is_none();
+        if !waits {
+            return Decision::Permit;
+        }
+        self.log.hold(*id, number, without_bytes(commit));
+        Decision::Hold
+    }
+
+    /// Adds to our own journal, and to the log if somebody follows it; true if so.
+    fn append(&mut self, connection: u64, change: Change) -> bool {
+        let entry = Entry { connection, change };
+        let index = self.log.next().index;
+        if let Err(misfit) = self.journals.apply(&entry, index) {
+            debug_assert!(false, "our own entry does not fit: {misfit}");
+            tracing::error!(connection, %misfit, "our own entry does not fit");
+        }
+        let followed = match self.standing {
+            Standing::Alone => false,
+            Standing::Joining(_) => self.journals.get(connection).is_none_or(|kept| kept.shared),
+            Standing::CatchingUp { .. } | Standing::Synced => true,
+        };
+        if followed {
+            self.log.push(&entry);
+        }
+        followed
+    }
+
+    /// A connection is over.
+    pub(crate) fn forget(&mut self, connection: u64) {
+        if self.role == Role::Primary && self.journals.get(connection).is_some() {
+            // Whoever has a copy knows of it; a host that joins ignores what it does not know.
+            self.append(connection, Change::Closed);
+        }
+    }
+
+    /// What was gathered leaves.
+    pub(crate) fn flush(&mut self, now: Instant, effects: &mut Effects) {
+        let channel = match self.standing {
+            Standing::Joining(_) => Channel::Bulk,
+            _ => Channel::Commit,
+        };
+        if let Some(message) = self.log.seal(self.view.epoch) {
+            self.waiting_since.get_or_insert(now);
+            if self.connected {
+                effects.send.push((channel, message));
+            }
+        }
+    }
+
+    /// True when the batch should leave before more is added.
+    pub(crate) fn is_batch_full(&self) -> bool {
+        self.log.is_batch_full()
+    }
+
+    /// The ordered channels to the other host came up or broke.
+    pub(crate) fn connected(&mut self, now: Instant, connected: bool, effects: &mut Effects) {
+        self.connected = connected;
+        match self.role {
+            Role::Primary if !connected => {
+                if self.standing.needs_view() {
+                    self.waiting_since.get_or_insert(now);
+                } else {
+                    self.stand_alone(effects);
+                }
+            }
+            Role::Primary | Role::None => {}
+            Role::Backup => self.hello_at = now,
+        }
+    }
+
+    /// How long something has waited for the other host, or how long it has been away.
+    pub(crate) fn waiting(&self, now: Instant) -> Option<Duration> {
+        let since = self.waiting_since.filter(|_| self.standing.needs_view())?;
+        let waits = !self.connected || self.log.lag() > 0;
+        waits.then(|| now.since(since))
+    }
+
+    /// Nobody has a copy: all that waited goes on.
+    fn stand_alone(&mut self, effects: &mut Effects) {
+        self.standing = Standing::Alone;
+        self.log.forget(&mut effects.released);
+        self.waiting_since = None;
+    }
+
+    /// A newer view. Returns true if this host was another thing before.
+    pub(crate) fn view(&mut self, now: Instant, view: View, effects: &mut Effects) -> bool {
+        if view.epoch <= self.view.epoch {
+            return false;
+        }
+        let before = self.role;
+        let peer_in_sync = view.in_sync.without(self.me).iter().any(HostId::is_server);
+        self.view = view;
+        self.role = if view.primary == self.me {
+            Role::Primary
+        } else {
+            Role::Backup
+        };
+        match (before, self.role) {
+            (Role::Primary, Role::Primary) if peer_in_sync => {
+                if matches!(self.standing, Standing::CatchingUp { .. }) {
+                    self.standing = Standing::Synced;
+                }
+            }
+            (Role::Primary, Role::Primary) => {
+                if self.standing.needs_view() {
+                    self.stand_alone(effects);
+                }
+            }
+            (_, Role::Primary) => {
+                self.log = Log::new(view.epoch);
+                self.backup = Backup::default();
+                self.waiting_since = None;
+                self.standing = if peer_in_sync {
+                    Standing::Synced
+                } else {
+                    Standing::Alone
+                };
+                self.journals.share(None, peer_in_sync);
+            }
+            (Role::Primary, _) => {
+                self.journals.clear();
+                self.log = Log::new(Epoch::NONE);
+                self.standing = Standing::Alone;
+                self.backup = Backup::default();
+                self.hello_at = now;
+            }
+            _ => self.hello_at = now,
+        }
+        before != self.role
+    }
+
+    /// A message of the other host about the log.
+    pub(crate) fn receive(&mut self, now: Instant, message: Message, effects: &mut Effects) {
+        let (epoch, from_primary) = match &message {
+            Message::Hello { epoch, .. } | Message::Applied { epoch, .. } => (*epoch, false),
+            Message::Begin { epoch, .. }
+            | Message::Entries { epoch, .. }
+            | Message::Done { epoch, .. }
+            | Message::Hints { epoch, .. } => (*epoch, true),
+            Message::Membership(_) | Message::Forward(_) => return,
+        };
+        // A backup may not know yet of a view of its own primary; a primary's epoch is the newest there is.
+        if from_primary && epoch < self.view.epoch {
+            self.refusals.old_epoch += 1;
+            return;
+        }
+        if from_primary != (self.role != Role::Primary) {
+            self.refusals.out_of_place += 1;
+            return;
+        }
+        match message {
+            Message::Hello { next, .. } => self.hello(next, effects),
+            Message::Applied { next, .. } => self.applied(now, next, effects),
+            Message::Begin { first, .. } => self.backup.begin(first, &mut self.journals),
+            Message::Entries { first, entries, .. } => {
+                let taken = self.backup.take(first, entries, &mut self.journals);
+                self.after_entries(now, taken.is_ok(), effects);
+            }
+            Message::Done { next, .. } => {
+                let done = self.backup.done(next);
+                self.after_entries(now, done.is_ok(), effects);
+            }
+            _ => {}
+        }
+    }
+
+    fn after_entries(&mut self, now: Instant, taken: bool, effects: &mut Effects) {
+        if taken {
+            let applied = Message::Applied {
+                epoch: self.view.epoch,
+                next: self.backup.next(),
+            };
+            effects.send.push((Channel::Commit, applied.to_bytes()));
+            self.hello_at = Instant::FAR_FUTURE;
+        } else {
+            self.refusals.out_of_place += 1;
+            self.hello_at = self.hello_at.min(now + HELLO_EVERY);
+        }
+    }
+
+    /// The backup tells what it has.
+    fn hello(&mut self, next: Place, effects: &mut Effects) {
+        let again = match self.standing {
+            Standing::Synced | Standing::CatchingUp { .. } => {
+                self.log.resend(self.view.epoch, next)
+            }
+            Standing::Alone | Standing::Joining(_) => None,
+        };
+        if let Some(messages) = again {
+            if next.log != Epoch::NONE {
+                self.log.apply(next, &mut effects.released);
+            }
+            let messages = messages.into_iter().map(|it| (Channel::Commit, it));
+            effects.send.extend(messages);
+            return;
+        }
+        if self.standing.needs_view() {
+            // It has lost its copy, and the view says otherwise: that has to change first.
+            self.waiting_since = Some(Instant::ZERO);
+            self.connected = false;
+            return;
+        }
+        self.stand_alone(effects);
+        self.begin_snapshot(effects);
+    }
+
+    /// True when the other host turned out to have no copy, though the view says that it has one.
+    fn begin_snapshot(&mut self, effects: &mut Effects) {
+        self.journals.share(None, false);
+        let left = self.journals.numbers().collect();
+        self.standing = Standing::Joining(Snapshot { left });
+        let begin = Message::Begin {
+            epoch: self.view.epoch,
+            first: self.log.next(),
+        };
+        self.connected = true;
+        effects.send.push((Channel::Bulk, begin.to_bytes()));
+        self.continue_snapshot(effects);
+    }
+
+    /// Copies as much as may be on its way; then the rest of the service waits for the copy.
+    fn continue_snapshot(&mut self, effects: &mut Effects) {
+        let Standing::Joining(snapshot) = &mut self.standing else {
+            return;
+        };
+        while self.log.sent_bytes() < SNAPSHOT_WINDOW_BYTES {
+            let Some(number) = snapshot.left.pop_front() else {
+                let done = Message::Done {
+                    epoch: self.view.epoch,
+                    next: self.log.next(),
+                };
+                let sealed = self.log.seal(self.view.epoch);
+                effects.send.extend(sealed.map(|it| (Channel::Bulk, it)));
+                effects.send.push((Channel::Bulk, done.to_bytes()));
+                self.standing = Standing::CatchingUp {
+                    until: self.log.next().index,
+                    proposed: false,
+                };
+                return;
+            };
+            let Some(kept) = self.journals.get(number) else {
+                continue;
+            };
+            let log = &mut self.log;
+            kept.journal.rebuild(|change| {
+                log.push(&Entry {
+                    connection: number,
+                    change,
+                });
+            });
+            self.journals.share(Some(number), true);
+            if self.log.is_batch_full() {
+                let sealed = self.log.seal(self.view.epoch);
+                effects.send.extend(sealed.map(|it| (Channel::Bulk, it)));
+            }
+        }
+        let sealed = self.log.seal(self.view.epoch);
+        effects.send.extend(sealed.map(|it| (Channel::Bulk, it)));
+    }
+
+    /// The backup has more.
+    fn applied(&mut self, now: Instant, next: Place, effects: &mut Effects) {
+        if !self.log.apply(next, &mut effects.released) {
+            self.refusals.out_of_place += 1;
+            return;
+        }
+        self.waiting_since = (self.log.lag() > 0).then_some(now);
+        self.continue_snapshot(effects);
+        if let Standing::CatchingUp { until, proposed } = &mut self.standing
+            && !*proposed
+            && next.index >= *until
+        {
+            *proposed = true;
+            effects.join = true;
+        }
+    }
+
+    /// What is due: a backup that has no copy asks for one.
+    pub(crate) fn poll(&mut self, now: Instant, effects: &mut Effects) {
+        if self.role == Role::Backup && self.connected && self.hello_at <= now {
+            let hello = Message::Hello {
+                epoch: self.view.epoch,
+                next: self.backup.next(),
+            };
+            effects.send.push((Channel::Commit, hello.to_bytes()));
+            self.hello_at = now + HELLO_EVERY;
+        }
+        self.flush(now, effects);
+    }
+
+    /// When [`Self::poll`] has something to do.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let due = self.role == Role::Backup && self.connected;
+        Some(self.hello_at).filter(|&at| due && at < Instant::FAR_FUTURE)
+    }
+}
+
+/// True for what needs room.
+fn grows(commit: &Commit) -> bool {
+    match commit {
+        Commit::Received { bytes, .. } => !bytes.is_empty(),
+        Commit::Note { .. } => true,
+        Commit::Record { .. } | Commit::Fin { .. } | Commit::Abort => false,
+    }
+}
+
+/// What has to be said to the connection again; the bytes are with it already.
+fn without_bytes(commit: &Commit) -> Commit {
+    let mut commit = commit.clone();
+    if let Commit::Received { bytes, .. } = &mut commit {
+        bytes.clear();
+    }
+    commit
+}

@@ -1,0 +1,128 @@
+//! Connections that change hosts: those that come from another one, and those that are left to it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+use std::time::Duration;
+
+use super::gate::Terms;
+use super::record::{Continuation, Record};
+use super::settings::Parameters;
+use super::shared::Tcp;
+use super::state::State;
+use super::tcb::Tcb;
+use super::{Connection, Error, FourTuple};
+use crate::counters::Counter;
+use crate::time::Instant;
+
+/// A connection that another host began.
+#[derive(Clone, Debug)]
+pub struct Adoption {
+    /// Its name.
+    pub id: FourTuple,
+    /// What was fixed at set-up.
+    pub record: Record,
+    /// What is kept of it.
+    pub terms: Terms,
+    /// Where it goes on.
+    pub continuation: Continuation,
+}
+
+impl Tcp {
+    /// Goes on with a connection of another host: it is in the table from now on, and in the accept queue
+    /// of its listener unless it is over already or still half-open. The writer has to look at it.
+    ///
+    /// # Errors
+    /// [`Error::NoRoute`], [`Error::ListenerClosed`] without a listener, [`Error::AddressInUse`] if the
+    /// name is taken.
+    pub fn adopt(
+        &self,
+        now: Instant,
+        adoption: Adoption,
+        wakers: &mut Vec<Waker>,
+    ) -> Result<Arc<Connection>, Error> {
+        let Adoption {
+            id,
+            record,
+            terms,
+            continuation,
+        } = adoption;
+        let path = self.ip.path(id.remote, Some(id.local));
+        let path = path.map_err(|_| Error::NoRoute)?;
+        let listener = self.listeners.find(id.local, id.local_port);
+        let listener = listener.ok_or(Error::ListenerClosed)?;
+        let state = continuation.state;
+        let silent = continuation.abort || state == State::TimeWait;
+        let parameters = Parameters {
+            config: Arc::clone(&self.config),
+            options: Arc::clone(&listener.socket),
+            path,
+            timestamp_offset: record.timestamps.unwrap_or_default(),
+            gated: self.gate.is_some(),
+            terms,
+        };
+        let tcb = Tcb::from_record(parameters, now, &record, continuation);
+        let half_open = state == State::SynReceived && !silent;
+        let connection = if half_open {
+            Connection::new_half_open(id, tcb)
+        } else {
+            Connection::new(id, tcb)
+        };
+        let connection = Arc::new(connection);
+        if !self.table.insert(&connection) {
+            return Err(Error::AddressInUse);
+        }
+        self.counters.count(Counter::TcpAdopted);
+        if half_open {
+            self.half_open.fetch_add(1, Ordering::Relaxed);
+            listener.add_half_open(&connection);
+        } else if !silent && !listener.complete(&connection, wakers) {
+            self.table.remove(&connection);
+            return Err(Error::ListenerClosed);
+        }
+        Ok(connection)
+    }
+
+    /// Another host has all connections from now on: here they end without a word to anybody but the
+    /// applications, and their gate is not asked any more. Whoever calls this has made sure that no frame
+    /// leaves. Returns how many there were.
+    pub fn surrender(&self, wakers: &mut Vec<Waker>) -> usize {
+        let connections = self.table.snapshot();
+        for connection in &connections {
+            {
+                let mut tcb = connection.tcb.lock();
+                tcb.surrender();
+                tcb.take_wakers(wakers);
+            }
+            self.remove(connection);
+        }
+        for listener in self.listeners.all() {
+            listener.forget_all();
+        }
+        let count = connections.len();
+        self.counters.add(Counter::TcpSurrendered, count as u64);
+        count
+    }
+
+    /// For so long segments of connections that nobody knows are met with silence: they may belong to one
+    /// that was lost with its host, or that its host had not committed (invariant 10).
+    pub fn hush(&self, now: Instant, duration: Duration) {
+        let until = (now + duration).as_nanos();
+        self.hushed_until.fetch_max(until, Ordering::Relaxed);
+    }
+
+    /// True while unknown segments are met with silence.
+    pub(super) fn is_hushed(&self, now: Instant) -> bool {
+        now.as_nanos() < self.hushed_until.load(Ordering::Relaxed)
+    }
+}
+
+impl Tcb {
+    /// Another host has this connection now: it ends here without a word to the peer.
+    pub(super) fn surrender(&mut self) {
+        self.gating = None;
+        self.finish(Some(Error::TakenOver));
+        self.pending = super::tcb::Pending::default();
+        self.receive_queue.discard();
+    }
+}
