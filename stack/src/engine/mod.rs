@@ -44,4 +44,5 @@ pub use egress::{Always, Permit};
 pub(crate) use executor::Executor;
 pub use executor::Task;
 pub use stack::Stack;
+pub(crate) use stack::WeakStack;
 pub use stepped::Stepped;

@@ -76,6 +76,18 @@ impl Runtime for RunToCompletion {
         self.queue(Some(&connection.id)).output(connection);
     }
 
+    fn output_all(&self, connections: &[Arc<Connection>]) {
+        for connection in connections {
+            if connection.schedule() {
+                let queue = self.queue(Some(&connection.id));
+                queue.outbox.lock().connections.push(Arc::clone(connection));
+            }
+        }
+        self.queues
+            .iter()
+            .for_each(|queue| queue.kick_unless_in_turn());
+    }
+
     fn send(&self, datagram: TxDatagram) -> bool {
         self.queue(None).send(datagram)
     }

@@ -11,6 +11,7 @@
 //! | `primary` | what connections ask for becomes entries; who waits for them |
 //! | `backup` | entries are taken in |
 //! | `replica` | one host's part in all that, without I/O |
+//! | `takeover`, `service` | journals become connections; the stack's gate and permit |
 //! | `message` | what the hosts say to each other, and its bytes |
 //! | `survival` | how a listener's connections continue, and how well one is protected |
 //! | `continuation` | from where an application goes on |
@@ -29,7 +30,11 @@ pub mod membership;
 pub mod message;
 mod primary;
 mod replica;
+mod service;
 pub mod survival;
+mod takeover;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 pub use self::carrier::{Carrier, Channel, Fence, NoFence, Storage};
@@ -37,5 +42,7 @@ pub use self::continuation::Continuation;
 pub use self::digest::Identity;
 pub use self::entry::{Change, Entry, Opening, Reason};
 pub use self::journal::Journal;
+pub use self::replica::{Refusals, Role};
+pub use self::service::{Service, Takeover};
 pub use self::survival::{Protection, ReplayOptions, Survival};
 pub use crate::tcp::gate::{Hot, Mark, Point, Terms};

@@ -42,6 +42,11 @@ pub(crate) trait Runtime: Send + Sync {
     /// Has the writers look for something to send on `connection`, soon or before this returns.
     fn output(&self, connection: &Arc<Connection>);
 
+    /// The same for many connections at once.
+    fn output_all(&self, connections: &[Arc<Connection>]) {
+        connections.iter().for_each(|it| self.output(it));
+    }
+
     /// Sends a datagram; false when there is no room for it now.
     fn send(&self, datagram: TxDatagram) -> bool;
 

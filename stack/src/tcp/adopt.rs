@@ -13,6 +13,7 @@ use super::state::State;
 use super::tcb::Tcb;
 use super::{Connection, Error, FourTuple};
 use crate::counters::Counter;
+use crate::replication::continuation::Restored;
 use crate::time::Instant;
 
 /// A connection that another host began.
@@ -26,6 +27,8 @@ pub struct Adoption {
     pub terms: Terms,
     /// Where it goes on.
     pub continuation: Continuation,
+    /// Where its application goes on.
+    pub restored: Restored,
 }
 
 impl Tcp {
@@ -46,6 +49,7 @@ impl Tcp {
             record,
             terms,
             continuation,
+            restored,
         } = adoption;
         let path = self.ip.path(id.remote, Some(id.local));
         let path = path.map_err(|_| Error::NoRoute)?;
@@ -61,7 +65,10 @@ impl Tcp {
             gated: self.gate.is_some(),
             terms,
         };
-        let tcb = Tcb::from_record(parameters, now, &record, continuation);
+        let mut tcb = Tcb::from_record(parameters, now, &record, continuation);
+        if !silent {
+            tcb.restore(restored);
+        }
         let half_open = state == State::SynReceived && !silent;
         let connection = if half_open {
             Connection::new_half_open(id, tcb)

@@ -1,0 +1,343 @@
+//! A host's service: the stack on one side, the replica on the other. The stack's gate and permit are here,
+//! and what a new view means for it: taking over, or falling silent.
+//!
+//! Locks: the replica's may be taken with a connection's held, and is never held while a connection is
+//! touched. Messages are sent with it held, so that they leave in the order of their entries.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::carrier::Carrier;
+use super::entry::Reason;
+use super::membership::Lease;
+use super::message::Message;
+use super::primary::Held;
+use super::replica::{Effects, Replica, Role};
+use super::takeover::{Estate, TIMESTAMP_BUMP_MS};
+use super::view::{HostId, View};
+use crate::engine::{Permit, Stack, WeakStack};
+use crate::tcp::gate::{Commit, Decision, Gate};
+use crate::tcp::{Connection, FourTuple};
+use crate::time::Instant;
+
+/// So long after a takeover nobody is told that his connection is unknown here.
+const HUSH: Duration = Duration::from_secs(120);
+/// The addresses are announced this often after a takeover, beside at once.
+const ANNOUNCEMENTS: u32 = 60;
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
+
+/// When the stack may send and receive: with a lease, once it has taken over.
+#[derive(Debug)]
+pub(crate) struct Door {
+    lease: Arc<Lease>,
+    open: AtomicBool,
+}
+
+impl Permit for Door {
+    fn may_send(&self, now: Instant) -> bool {
+        self.open.load(Ordering::Acquire) && self.lease.is_valid(now)
+    }
+
+    fn may_receive(&self, _now: Instant) -> bool {
+        // What arrives while the lease is being renewed is answered afterwards.
+        self.open.load(Ordering::Acquire)
+    }
+}
+
+/// What the last takeover did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Takeover {
+    /// When the view was known.
+    pub at: Instant,
+    /// When the first frame could leave.
+    pub ready_at: Instant,
+    /// Connections that go on.
+    pub adopted: usize,
+    /// Connections that were not protected.
+    pub lost: usize,
+    /// Connections that could not be gone on with, for want of a listener or a route.
+    pub failed: usize,
+}
+
+/// The service of this host.
+pub struct Service {
+    peer: HostId,
+    carrier: Arc<dyn Carrier>,
+    door: Arc<Door>,
+    pub(crate) replica: Mutex<Replica>,
+    stack: OnceLock<WeakStack>,
+    /// What to add to our clock to have the peer's, in nanoseconds.
+    peer_clock_ns: AtomicI64,
+    /// The time of the last call, for what has none.
+    now_ns: AtomicU64,
+    pub(crate) takeover: Mutex<Option<Takeover>>,
+    join: AtomicBool,
+}
+
+impl Service {
+    /// The service of host `me`, which has `peer` beside it; most bytes that all journals may take; the lease
+    /// without which nothing leaves.
+    #[must_use]
+    pub fn new(
+        me: HostId,
+        peer: HostId,
+        journal_bytes: usize,
+        lease: Arc<Lease>,
+        carrier: Arc<dyn Carrier>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            peer,
+            carrier,
+            door: Arc::new(Door {
+                lease,
+                open: AtomicBool::new(false),
+            }),
+            replica: Mutex::new(Replica::new(me, journal_bytes)),
+            stack: OnceLock::new(),
+            peer_clock_ns: AtomicI64::new(0),
+            now_ns: AtomicU64::new(0),
+            takeover: Mutex::new(None),
+            join: AtomicBool::new(false),
+        })
+    }
+
+    /// For the stack's configuration: when it may send and receive.
+    #[must_use]
+    pub fn permit(&self) -> Arc<dyn Permit> {
+        Arc::clone(&self.door) as Arc<dyn Permit>
+    }
+
+    /// The stack whose gate and permit this is.
+    pub fn attach(&self, stack: &Stack) {
+        // A second one would be a mistake of the caller; the first stays.
+        let _ = self.stack.set(stack.downgrade());
+    }
+
+    fn stack(&self) -> Option<Stack> {
+        self.stack.get().and_then(WeakStack::upgrade)
+    }
+
+    /// What to add to our clock to have the peer's.
+    pub fn peer_clock(&self, offset_ns: i64) {
+        self.peer_clock_ns.store(offset_ns, Ordering::Relaxed);
+    }
+
+    /// True once after the peer's copy became complete: the view should say so.
+    pub fn take_join(&self) -> bool {
+        self.join.swap(false, Ordering::AcqRel)
+    }
+
+    /// Runs `call` on the replica and does what follows.
+    fn with<T>(&self, now: Instant, call: impl FnOnce(&mut Replica, &mut Effects) -> T) -> T {
+        self.now_ns.fetch_max(now.as_nanos(), Ordering::Relaxed);
+        let mut effects = Effects::default();
+        let result = {
+            let mut replica = self.replica.lock();
+            let result = call(&mut replica, &mut effects);
+            self.send(&mut effects);
+            result
+        };
+        if effects.join {
+            self.join.store(true, Ordering::Release);
+        }
+        self.release(effects.released);
+        result
+    }
+
+    fn send(&self, effects: &mut Effects) {
+        for (channel, message) in effects.send.drain(..) {
+            self.carrier.send(self.peer, channel, message);
+        }
+    }
+
+    /// Connections whose commits were applied go on.
+    fn release(&self, released: Vec<Held>) {
+        if released.is_empty() {
+            return;
+        }
+        let Some(stack) = self.stack() else {
+            return;
+        };
+        let tcp = &stack.core().tcp;
+        let mut ready: Vec<Arc<Connection>> = Vec::new();
+        for held in released {
+            let Some(connection) = tcp.connection(&held.id) else {
+                continue;
+            };
+            let mut tcb = connection.tcb.lock();
+            // Another connection may have the name by now.
+            if tcb.gate_number() != held.number {
+                continue;
+            }
+            tcb.commit(&held.commit);
+            drop(tcb);
+            ready.push(connection);
+        }
+        stack.runtime().output_all(&ready);
+    }
+
+    /// A message of the peer about the log.
+    pub fn receive(&self, now: Instant, message: Message) {
+        self.with(now, |replica, effects| {
+            replica.receive(now, message, effects)
+        });
+    }
+
+    /// A message that could not be read.
+    pub fn malformed(&self) {
+        self.replica.lock().refusals.malformed += 1;
+    }
+
+    /// The ordered channels to the peer came up or broke.
+    pub fn connected(&self, now: Instant, connected: bool) {
+        self.with(now, |replica, effects| {
+            replica.connected(now, connected, effects);
+        });
+    }
+
+    /// Does what is due.
+    pub fn poll(&self, now: Instant) {
+        self.with(now, |replica, effects| replica.poll(now, effects));
+    }
+
+    /// When [`Self::poll`] has something to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.replica.lock().next_deadline()
+    }
+
+    /// How long effects have waited for a peer that the view calls in sync.
+    pub fn waiting(&self, now: Instant) -> Option<Duration> {
+        self.replica.lock().waiting(now)
+    }
+
+    /// This host is not, or may not be, the primary any more: nothing leaves from now on.
+    pub fn close(&self) {
+        self.door.open.store(false, Ordering::Release);
+    }
+
+    /// A newer view was decided.
+    pub fn view(&self, now: Instant, view: View) {
+        let (changed, role) = self.with(now, |replica, effects| {
+            let changed = replica.view(now, view, effects);
+            (changed, replica.role)
+        });
+        if !changed {
+            return;
+        }
+        match role {
+            Role::Primary => self.take_over(now),
+            Role::Backup | Role::None => self.surrender(),
+        }
+    }
+
+    /// Everything that the journals have goes on here.
+    fn take_over(&self, now: Instant) {
+        let Some(stack) = self.stack() else {
+            tracing::warn!("primary without a stack");
+            return;
+        };
+        let estate = {
+            let mut replica = self.replica.lock();
+            let offset_ms = self.peer_clock_ns.load(Ordering::Relaxed) / 1_000_000;
+            let shift = (offset_ms as u32).wrapping_add(TIMESTAMP_BUMP_MS);
+            replica.journals.shift_timestamps(shift);
+            Estate::new(now, &replica.journals)
+        };
+        let tcp = &stack.core().tcp;
+        tcp.hush(now, HUSH);
+        let mut report = Takeover {
+            at: now,
+            lost: estate.lost,
+            ..Takeover::default()
+        };
+        let (mut adopted, mut wakers) = (Vec::new(), Vec::new());
+        for adoption in estate.adoptions {
+            let id = adoption.id;
+            match tcp.adopt(now, adoption, &mut wakers) {
+                Ok(connection) => adopted.push(connection),
+                Err(error) => {
+                    report.failed += 1;
+                    tracing::warn!(?id, %error, "cannot go on with a connection");
+                }
+            }
+        }
+        report.adopted = adopted.len();
+        self.door.open.store(true, Ordering::Release);
+        stack.announce(ANNOUNCEMENTS, ANNOUNCE_EVERY);
+        stack.runtime().output_all(&adopted);
+        wakers.into_iter().for_each(std::task::Waker::wake);
+        report.ready_at = stack.now().max(now);
+        tracing::info!(
+            adopted = report.adopted,
+            lost = report.lost,
+            failed = report.failed,
+            "this host serves"
+        );
+        *self.takeover.lock() = Some(report);
+    }
+
+    /// Another host serves: our connections are its connections now.
+    fn surrender(&self) {
+        self.close();
+        let Some(stack) = self.stack() else {
+            return;
+        };
+        let mut wakers = Vec::new();
+        let left = stack.core().tcp.surrender(&mut wakers);
+        wakers.into_iter().for_each(std::task::Waker::wake);
+        tracing::info!(
+            connections = left,
+            "another host serves; this one is silent"
+        );
+    }
+
+    /// Why a connection would not survive this host.
+    pub fn lost(&self, number: u64) -> Option<Reason> {
+        let replica = self.replica.lock();
+        if !replica.standing.is_gated() {
+            return Some(Reason::NoBackup);
+        }
+        replica.journals.lost(number)
+    }
+}
+
+impl Gate for Service {
+    fn enrol(&self) -> u64 {
+        self.replica.lock().journals.enrol()
+    }
+
+    fn request(&self, id: &FourTuple, number: u64, commit: &Commit) -> Decision {
+        let mut replica = self.replica.lock();
+        let decision = replica.request(id, number, commit);
+        if replica.is_batch_full() {
+            let now = Instant::from_nanos(self.now_ns.load(Ordering::Relaxed));
+            let mut effects = Effects::default();
+            replica.flush(now, &mut effects);
+            self.send(&mut effects);
+        }
+        decision
+    }
+
+    fn flush(&self, now: Instant) {
+        self.now_ns.fetch_max(now.as_nanos(), Ordering::Relaxed);
+        let mut effects = Effects::default();
+        let mut replica = self.replica.lock();
+        replica.flush(now, &mut effects);
+        self.send(&mut effects);
+    }
+
+    fn forget(&self, number: u64) {
+        self.replica.lock().forget(number);
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}

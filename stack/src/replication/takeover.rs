@@ -1,0 +1,119 @@
+//! From a journal to a connection that goes on (FAILOVER §2, §3, §5). Nothing here depends on the address
+//! family.
+
+use std::time::Duration;
+
+use super::continuation::{Mirrored, Restored};
+use super::journal::{FIRST_BYTE, Journal};
+use super::journals::{Journals, Kept};
+use crate::tcp::gate::Point;
+use crate::tcp::record::Continuation;
+use crate::tcp::{Adoption, State};
+use crate::time::Instant;
+
+/// Timestamps leap by this much with each takeover (FAILOVER §3, invariant 7): more than clocks differ and
+/// more than an outage lasts, so that they always grow.
+pub(crate) const TIMESTAMP_BUMP_MS: u32 = 10_000;
+/// Peers that stay silent are probed one after the other, with so much time between two: 100 000 take a
+/// second and a half, and neither neighbours nor switches are flooded.
+const PROBE_EVERY: Duration = Duration::from_micros(15);
+/// Whoever is about to send anyway tells where it stands: listen first.
+const LISTEN_FOR: Duration = Duration::from_micros(500);
+
+/// What a takeover has to go on with.
+#[derive(Debug, Default)]
+pub(crate) struct Estate {
+    /// Connections, the most active first.
+    pub(crate) adoptions: Vec<Adoption>,
+    /// Connections of which nobody has enough.
+    pub(crate) lost: usize,
+}
+
+impl Estate {
+    /// Everything in `journals`.
+    pub(crate) fn new(now: Instant, journals: &Journals) -> Self {
+        let mut all: Vec<(u64, &Kept)> = journals.iter().collect();
+        all.sort_unstable_by_key(|&(number, kept)| (std::cmp::Reverse(kept.touched), number));
+        let mut estate = Self::default();
+        let mut probe_at = now + LISTEN_FOR;
+        for (number, kept) in all {
+            if kept.journal.lost.is_some() {
+                estate.lost += 1;
+                continue;
+            }
+            estate
+                .adoptions
+                .push(adoption(number, &kept.journal, probe_at));
+            probe_at += PROBE_EVERY;
+        }
+        estate
+    }
+}
+
+fn adoption(number: u64, journal: &Journal, probe_at: Instant) -> Adoption {
+    let send_position = match journal.fin {
+        Some(fin) if journal.time_wait => fin + 1,
+        _ => journal.anchor,
+    };
+    let unread = (journal.input.len() > 0).then(|| journal.input.to_bytes());
+    Adoption {
+        id: journal.id,
+        record: journal.record,
+        terms: journal.terms,
+        continuation: Continuation {
+            state: state(journal),
+            send_position,
+            fin: journal.fin,
+            committed: journal.committed,
+            peer_fin: journal.peer_fin,
+            unread: unread.into_iter().collect(),
+            right_edge: journal.right_edge,
+            abort: journal.abort,
+            number,
+            probe_at,
+        },
+        restored: restored(journal),
+    }
+}
+
+/// What follows from the decisions that were committed. Whether the peer has acknowledged our FIN it tells
+/// when it is probed.
+fn state(journal: &Journal) -> State {
+    if journal.time_wait {
+        return State::TimeWait;
+    }
+    match (journal.fin, journal.peer_fin) {
+        _ if journal.is_half_open() => State::SynReceived,
+        (None, None) => State::Established,
+        (None, Some(_)) => State::CloseWait,
+        (Some(_), None) => State::FinWait1,
+        (Some(_), Some(_)) if journal.closed_first => State::Closing,
+        (Some(_), Some(_)) => State::LastAck,
+    }
+}
+
+fn restored(journal: &Journal) -> Restored {
+    let output = &journal.output;
+    let mirrored = (journal.terms.mirror && output.len() > 0).then(|| Mirrored {
+        from: output.start(),
+        bytes: output.to_bytes(),
+    });
+    let point = Point {
+        output: if journal.terms.mirror {
+            output.end()
+        } else {
+            journal.point.output
+        },
+        ..journal.point.clone()
+    };
+    debug_assert!(
+        journal.terms.mirror || point.output <= journal.anchor.max(FIRST_BYTE),
+        "invariant 5"
+    );
+    Restored {
+        point: Some(point),
+        decisions: journal.decisions.iter().cloned().collect(),
+        marks: journal.mark.into_iter().collect(),
+        mirrored: mirrored.into_iter().collect(),
+    }
+}

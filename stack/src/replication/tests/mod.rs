@@ -1,0 +1,5 @@
+//! Whole stacks that take over from each other, with views made by hand.
+
+mod applications;
+mod surviving;
+mod world;
