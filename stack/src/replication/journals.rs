@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use super::entry::{Change, Entry, Reason};
 use super::journal::{Journal, Misfit};
-use crate::tcp::FourTuple;
 
 /// Memory that a journal takes besides the bytes kept in it, roughly.
 const OVERHEAD_BYTES: usize = 512;
@@ -51,6 +50,12 @@ impl Journals {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How many could be gone on with.
+    pub(crate) fn whole(&self) -> usize {
+        let whole = |kept: &&Kept| kept.journal.lost.is_none();
+        self.kept.values().filter(whole).count()
     }
 
     /// True when nothing more should be kept.
@@ -103,13 +108,6 @@ impl Journals {
         }
     }
 
-    /// True if there is a journal of another connection of that name.
-    pub(crate) fn number_of(&self, id: &FourTuple) -> Option<u64> {
-        self.iter()
-            .find(|(_, kept)| kept.journal.id == *id)
-            .map(|(number, _)| number)
-    }
-
     /// Takes an entry, the `index`th of its log. An entry of a connection that is not known changes
     /// nothing: it was not kept, or is over.
     ///
@@ -121,7 +119,7 @@ impl Journals {
             Change::Open(opening) => {
                 self.highest = self.highest.max(number);
                 let kept = Kept {
-                    journal: Journal::new((**opening).clone()),
+                    journal: Journal::new(opening),
                     shared: true,
                     touched: index,
                 };

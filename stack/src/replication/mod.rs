@@ -31,6 +31,7 @@ pub mod message;
 mod primary;
 mod replica;
 mod service;
+mod status;
 pub mod survival;
 mod takeover;
 #[cfg(test)]
@@ -44,5 +45,6 @@ pub use self::entry::{Change, Entry, Opening, Reason};
 pub use self::journal::Journal;
 pub use self::replica::{Refusals, Role};
 pub use self::service::{Service, Takeover};
+pub use self::status::{Backing, Status};
 pub use self::survival::{Protection, ReplayOptions, Survival};
 pub use crate::tcp::gate::{Hot, Mark, Point, Terms};

@@ -22,8 +22,9 @@ const SNAPSHOT_WINDOW_BYTES: usize = 2 << 20;
 const HELLO_EVERY: Duration = Duration::from_millis(100);
 
 /// What a host is in the newest view that it knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
+    #[default]
     /// There is no view yet.
     None,
     /// It serves.
@@ -86,6 +87,14 @@ impl Replica {
             waiting_since: None,
             hello_at: Instant::FAR_FUTURE,
         }
+    }
+
+    pub(crate) const fn me(&self) -> HostId {
+        self.me
+    }
+
+    pub(crate) const fn is_connected(&self) -> bool {
+        self.connected
     }
 
     /// A connection asks for a commit.

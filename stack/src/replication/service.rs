@@ -16,6 +16,7 @@ use super::membership::Lease;
 use super::message::Message;
 use super::primary::Held;
 use super::replica::{Effects, Replica, Role};
+use super::status::Status;
 use super::takeover::{Estate, TIMESTAMP_BUMP_MS};
 use super::view::{HostId, View};
 use crate::engine::{Permit, Stack, WeakStack};
@@ -182,7 +183,7 @@ impl Service {
     /// A message of the peer about the log.
     pub fn receive(&self, now: Instant, message: Message) {
         self.with(now, |replica, effects| {
-            replica.receive(now, message, effects)
+            replica.receive(now, message, effects);
         });
     }
 
@@ -292,6 +293,16 @@ impl Service {
             connections = left,
             "another host serves; this one is silent"
         );
+    }
+
+    /// What is known now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let takeover = *self.takeover.lock();
+        Status {
+            takeover,
+            ..self.replica.lock().status()
+        }
     }
 
     /// Why a connection would not survive this host.

@@ -96,7 +96,7 @@ impl Backup {
             self.early.push_back((first.index, entries));
             return Ok(());
         }
-        self.apply(first.index, entries, journals);
+        self.apply(first.index, &entries, journals);
         while self
             .early
             .front()
@@ -104,14 +104,14 @@ impl Backup {
             && let Some((first, entries)) = self.early.pop_front()
         {
             self.early_entries -= entries.len();
-            self.apply(first, entries, journals);
+            self.apply(first, &entries, journals);
         }
         Ok(())
     }
 
-    fn apply(&mut self, first: u64, entries: Vec<Entry>, journals: &mut Journals) {
+    fn apply(&mut self, first: u64, entries: &[Entry], journals: &mut Journals) {
         let known = self.next.index.saturating_sub(first);
-        for (index, entry) in (first..).zip(&entries).skip(known as usize) {
+        for (index, entry) in (first..).zip(entries).skip(known as usize) {
             if let Err(misfit) = journals.apply(entry, index) {
                 self.misfits += 1;
                 tracing::warn!(connection = entry.connection, %misfit, "entry does not fit");

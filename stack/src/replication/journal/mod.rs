@@ -90,8 +90,8 @@ pub struct Journal {
 impl Journal {
     /// A connection that was just set up.
     #[must_use]
-    pub fn new(opening: Opening) -> Self {
-        let Opening { id, record, terms } = opening;
+    pub fn new(opening: &Opening) -> Self {
+        let Opening { id, record, terms } = *opening;
         Self {
             id,
             record,

@@ -29,6 +29,7 @@ impl Stretch {
         self.bytes.len()
     }
 
+    #[cfg(test)]
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes
     }

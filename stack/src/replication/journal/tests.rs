@@ -53,7 +53,7 @@ fn point(input: u64, output: u64) -> Change {
 
 #[test]
 fn input_is_kept_from_the_last_point_on() {
-    let mut journal = Journal::new(opening(100, false));
+    let mut journal = Journal::new(&opening(100, false));
     journal.apply(&received(&journal, b"first", false)).unwrap();
     journal
         .apply(&received(&journal, b"second", false))
@@ -68,7 +68,7 @@ fn input_is_kept_from_the_last_point_on() {
 
 #[test]
 fn a_full_log_loses_the_connection_until_a_point_with_nothing_unread() {
-    let mut journal = Journal::new(opening(8, false));
+    let mut journal = Journal::new(&opening(8, false));
     journal
         .apply(&received(&journal, b"123456789", false))
         .unwrap();
@@ -89,7 +89,7 @@ fn a_full_log_loses_the_connection_until_a_point_with_nothing_unread() {
 
 #[test]
 fn what_does_not_fit_is_refused_and_changes_nothing() {
-    let mut journal = Journal::new(opening(100, false));
+    let mut journal = Journal::new(&opening(100, false));
     journal.apply(&received(&journal, b"abc", false)).unwrap();
     let before = journal.clone();
     let late = Change::Received {
@@ -132,8 +132,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// A change that an honest primary would send next.
-fn honest(journal: &Journal, step: Step, decided: &mut u64) -> Change {
-    match step {
+fn honest(journal: &Journal, step: &Step, decided: &mut u64) -> Change {
+    match *step {
         Step::Receive(len) if journal.peer_fin.is_none() => {
             received(journal, &[7; 40][..len], false)
         }
@@ -196,19 +196,19 @@ proptest! {
     fn a_snapshot_adds_up_to_the_same_journal(
         steps in prop::collection::vec(step(), 0..40), log_bytes in 0u32..200, mirror: bool,
     ) {
-        let mut journal = Journal::new(opening(log_bytes, mirror));
+        let mut journal = Journal::new(&opening(log_bytes, mirror));
         let mut decided = 0;
         for step in steps {
             if matches!(step, Step::Mirror(_)) && !mirror {
                 continue;
             }
-            let change = honest(&journal, step, &mut decided);
+            let change = honest(&journal, &step, &mut decided);
             prop_assert_eq!(journal.apply(&change), Ok(()), "{:?}", change);
         }
         let mut rebuilt: Option<Journal> = None;
         let mut refused = None;
         journal.rebuild(|change| match (&mut rebuilt, change) {
-            (None, Change::Open(opening)) => rebuilt = Some(Journal::new(*opening)),
+            (None, Change::Open(opening)) => rebuilt = Some(Journal::new(&opening)),
             (Some(journal), change) => refused = refused.or(journal.apply(&change).err()),
             (None, _) => unreachable!("opened first"),
         });

@@ -67,11 +67,6 @@ impl Log {
         self.place(self.next)
     }
 
-    /// The first entry that was not applied.
-    pub(crate) fn applied(&self) -> u64 {
-        self.applied
-    }
-
     /// Entries that were not applied.
     pub(crate) fn lag(&self) -> u64 {
         self.next - self.applied
