@@ -9,6 +9,7 @@
 //! | [`key`] | the key that all hosts of a cluster share |
 //! | [`link`] | authenticated and encrypted links: heartbeats, commits, snapshots |
 //! | [`realtime`] | priority for the thread of the heartbeats |
+//! | [`runtime`] | the thread of the heartbeats |
 //! | [`storage`] | what survives a restart |
 //!
 //! # The configuration file
@@ -24,6 +25,7 @@ pub mod key;
 pub mod link;
 pub mod realtime;
 pub mod report;
+pub mod runtime;
 pub mod storage;
 
 pub use id::{Channel, HostId, PathId};

@@ -7,6 +7,7 @@
 //! | `record`, `outbox` | ordered channels: records and messages, what waits to be sent; sans-I/O |
 //! | `greeting`, `channel`, `peer`, `dial`, `listen` | ordered channels on TCP connections, made again when they break |
 //! | `datagrams`, `error_queue`, `wake` | sockets of the heartbeats, what the network says of them, waking threads |
+//! | `check` | what must hold for any bytes at all, for tests and the fuzzer |
 //! | `counters`, `refusal` | everything that happens, and every reason to refuse something, by name |
 //!
 //! Between two servers there are two ordered channels, each on a TCP connection of the kernel: commits, and bulk, so that
@@ -25,6 +26,8 @@ mod association;
 #[cfg(test)]
 mod association_tests;
 mod channel;
+#[doc(hidden)]
+pub mod check;
 mod counters;
 mod datagram;
 mod datagrams;

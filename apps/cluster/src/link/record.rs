@@ -67,12 +67,10 @@ impl Sealing {
         Ok(())
     }
 
-    /// A record of anything, for tests of what the receiver believes.
-    #[cfg(test)]
+    /// Records of anything, to see what the receiver believes.
     pub(crate) fn push_raw(&mut self, plain: &[u8], wire: &mut BytesMut) {
-        self.append(plain, wire)
-            .and_then(|()| self.flush(wire))
-            .expect("a short record");
+        // Fails after 2^64 records.
+        let _ = self.append(plain, wire).and_then(|()| self.flush(wire));
     }
 
     /// Makes a record of what is left.
