@@ -11,7 +11,7 @@ mod signals;
 mod summary;
 
 pub use logs::start_logs;
-pub use open::open;
+pub use open::{open, open_shared};
 pub use options::{Congestion, Device, NetworkOptions, StackKind, Topology};
 pub use parse::{Cidr, Mac};
 pub use signals::StopSignals;

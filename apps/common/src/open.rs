@@ -18,6 +18,26 @@ use crate::parse::Cidr;
 /// # Errors
 /// One line that says what to do: the device cannot be opened, or the address is in use.
 pub fn open(options: &NetworkOptions) -> anyhow::Result<Stack> {
+    let (mut interface, config) = prepare(options)?;
+    conflict::check(&mut interface, options.address().address)?;
+    start(options, interface, config)
+}
+
+/// The same for an address that several hosts share: nobody is asked whether it is in use, and `configure` says who
+/// may send.
+///
+/// # Errors
+/// One line that says what to do: the device cannot be opened.
+pub fn open_shared(
+    options: &NetworkOptions,
+    configure: impl FnOnce(&mut engine::Config),
+) -> anyhow::Result<Stack> {
+    let (interface, mut config) = prepare(options)?;
+    configure(&mut config);
+    start(options, interface, config)
+}
+
+fn prepare(options: &NetworkOptions) -> anyhow::Result<(Interface, engine::Config)> {
     let address = options.address();
     let name = options.interface_name()?;
     if address.address.is_ipv6() {
@@ -40,17 +60,21 @@ pub fn open(options: &NetworkOptions) -> anyhow::Result<Stack> {
     if let Some(mtu) = options.mtu {
         lower_mtu(&mut interface, usize::from(mtu))?;
     }
-    conflict::check(&mut interface, address.address)?;
+    let gateway = options.gateway.or(host_address.map(|host| host.address));
+    Ok((interface, configuration(options, address, gateway)?))
+}
+
+fn start(
+    options: &NetworkOptions,
+    mut interface: Interface,
+    config: engine::Config,
+) -> anyhow::Result<Stack> {
     if let Some(path) = &options.capture {
         let what = || format!("cannot record to {}", path.display());
         interface = pcap::record::record(interface, &pcap::record::Options::new(path))
             .with_context(what)?;
     }
-    let gateway = options.gateway.or(host_address.map(|host| host.address));
-    Ok(Stack::start(
-        interface,
-        configuration(options, address, gateway)?,
-    )?)
+    Ok(Stack::start(interface, config)?)
 }
 
 fn open_device(
