@@ -9,6 +9,7 @@
 
 mod capture;
 mod chromium;
+mod cluster;
 mod command;
 mod media;
 mod outlive;
@@ -17,6 +18,7 @@ mod topology;
 
 pub use capture::{Capture, Findings};
 pub use chromium::Chromium;
+pub use cluster::{Cluster, SERVICE_MAC};
 pub use command::{Finished, require};
 pub use media::{Media, numbers, transfer_bytes};
 pub use outlive::{Server, outlive_command};

@@ -127,6 +127,16 @@ impl<'a> Server<'a> {
         printed
     }
 
+    /// Ends it by `kill -9`.
+    ///
+    /// # Panics
+    /// When it does not run any more.
+    pub fn kill(mut self) {
+        let pid_file = self.pid_file.display();
+        self.netns.shell(&format!("kill -KILL $(cat {pid_file})"));
+        let _ = self.child.wait();
+    }
+
     /// Its resident memory in kB.
     ///
     /// # Panics
