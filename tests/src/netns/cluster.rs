@@ -56,8 +56,20 @@ impl<'a> Cluster<'a> {
         let hosts = NAMES.map(|name| sandbox.netns(name));
         plug(sandbox, "client", "eth0", "service", CLIENT);
         for (number, name) in (1..).zip(NAMES) {
-            plug(sandbox, name, "repl", "replication", &format!("10.88.0.{number}"));
-            plug(sandbox, name, "svc", "service", &format!("10.77.0.1{number}"));
+            plug(
+                sandbox,
+                name,
+                "repl",
+                "replication",
+                &format!("10.88.0.{number}"),
+            );
+            plug(
+                sandbox,
+                name,
+                "svc",
+                "service",
+                &format!("10.77.0.1{number}"),
+            );
         }
         Self {
             client,
@@ -92,7 +104,12 @@ impl<'a> Cluster<'a> {
             arguments.extend(self.options.iter().map(String::as_str));
         }
         let ready = if host == 2 { "witness" } else { "serving" };
-        self.running[host] = Some(Server::start(self.hosts[host].clone(), &name, ready, &arguments));
+        self.running[host] = Some(Server::start(
+            self.hosts[host].clone(),
+            &name,
+            ready,
+            &arguments,
+        ));
     }
 
     /// `kill -9`.
@@ -204,7 +221,10 @@ fn plug(sandbox: &Sandbox, netns: &str, interface: &str, bridge: &str, address: 
 fn configure(sandbox: &Sandbox, changes: &[(&str, &str)]) -> [PathBuf; 3] {
     let folder = sandbox.folder();
     let outlive = outlive_command().display();
-    sandbox.shell(&format!("{outlive} key > {}", folder.join("cluster.key").display()));
+    sandbox.shell(&format!(
+        "{outlive} key > {}",
+        folder.join("cluster.key").display()
+    ));
     let mut text = sandbox.shell(&format!("{outlive} key --example"));
     let usual = [("\"eth1\"", "\"svc\""), ("gateway = ", "# gateway = ")];
     for (from, to) in usual.iter().chain(changes) {
