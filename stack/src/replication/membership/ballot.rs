@@ -49,6 +49,31 @@ impl Ballot {
         (incarnation.0 != 0).then_some(*incarnation)
     }
 
+    /// The ballot for `primary`, alone or with the copy of `other`, that follows this one. `above` is an epoch that
+    /// it has to be above; none at the end of numbers.
+    #[must_use]
+    pub fn followed_by(
+        &self,
+        primary: (HostId, Incarnation),
+        other: Option<(HostId, Incarnation)>,
+        above: Epoch,
+    ) -> Option<Self> {
+        let mut next = Self {
+            view: View {
+                epoch: self.epoch().max(above).next_of(primary.0)?,
+                primary: primary.0,
+                in_sync: HostSet::EMPTY,
+            },
+            base: self.epoch(),
+            incarnations: Self::NONE.incarnations,
+        };
+        for (host, incarnation) in [Some(primary), other].into_iter().flatten() {
+            next.view.in_sync = next.view.in_sync.with(host);
+            *next.incarnations.get_mut(usize::from(host.0))? = incarnation;
+        }
+        Some(next)
+    }
+
     /// True if it can be a ballot at all, or is none.
     #[must_use]
     pub fn is_well_formed(&self) -> bool {

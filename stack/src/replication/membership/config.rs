@@ -34,13 +34,16 @@ pub struct Config {
     pub arbitration: Arbitration,
     /// This life of the process: a random number, not 0.
     pub incarnation: Incarnation,
+    /// Somebody promises that there never was a view. Without it, hosts and witness that have no memory begin when they
+    /// have all heard each other, because an empty memory may also be a lost one.
+    pub first_start: bool,
     /// Who serves after a start at which both servers are there and neither has connections.
     pub preferred: HostId,
     /// Time between heartbeats on each path, and between renewals of the lease.
     pub heartbeat_interval: Duration,
     /// A path is down when so many heartbeats are missing (RFC 5880 §6.8.4: the peer's own number counts).
     pub multiplier: u8,
-    /// How long one grant allows to send.
+    /// How long one grant allows to send; the same on all hosts and the witness.
     pub lease: Duration,
     /// How far two hosts' clocks may drift apart, in parts per million. The kernel slews a clock by 500 at most.
     pub drift_ppm: u32,
@@ -67,6 +70,7 @@ impl Config {
             links: Vec::new(),
             arbitration,
             incarnation,
+            first_start: false,
             preferred: HostId(0),
             heartbeat_interval: Duration::from_millis(10),
             multiplier: 3,

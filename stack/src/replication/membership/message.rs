@@ -2,8 +2,9 @@
 //!
 //! Every message carries the newest view that its sender accepted, so that whoever missed one learns of it from
 //! anything it hears. All numbers are big-endian, every field has a fixed place, and a message ends where its last
-//! field ends: what is longer, shorter or makes no sense is refused. Secrecy, authenticity and protection against replay
-//! are the link's business; here a message may still come late, twice or never.
+//! field ends: what is longer, shorter or makes no sense is refused. Secrecy and authenticity are the link's business,
+//! and that nothing of an earlier life of a process arrives after something of a later one (sessions have keys of
+//! their own). Otherwise a message may come late, twice, in any order or never.
 
 use std::time::Duration;
 
@@ -59,8 +60,8 @@ pub enum Body {
     Refuse {
         /// The life that asked.
         asker: Incarnation,
-        /// The epoch that was asked about.
-        epoch: Epoch,
+        /// Ballots up to this epoch are refused.
+        promised: Epoch,
         /// Why.
         reason: Refusal,
     },
@@ -122,10 +123,10 @@ pub enum Refusal {
     OtherBase = 2,
     /// The proposer is not in sync in the voter's newest view.
     NotInSync = 3,
-    /// Somebody else's lease is not over.
+    /// Somebody else's lease is not over, or may not be: the voter just started.
     Leased = 4,
-    /// The voter has lost its memory, or just started, and waits.
-    Waiting = 5,
+    /// The voter has no memory and has not yet heard all others.
+    NoMemory = 5,
     /// The ballot breaks a rule whoever proposes it.
     Invalid = 6,
 }
@@ -181,12 +182,12 @@ impl Message {
             }
             Body::Refuse {
                 asker,
-                epoch,
+                promised,
                 reason,
             } => {
                 out.put_u8(5);
                 out.put_u64(asker.0);
-                out.put_u64(epoch.0);
+                out.put_u64(promised.0);
                 out.put_u8(reason as u8);
             }
             Body::Release { epoch, sent, to } => {
@@ -244,7 +245,7 @@ fn put_duration(out: &mut BytesMut, duration: Duration) {
     out.put_u64(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
 }
 
-fn number(input: &mut &[u8]) -> Result<u64, Malformed> {
+pub(super) fn number(input: &mut &[u8]) -> Result<u64, Malformed> {
     input.try_get_u64().map_err(|_| Malformed::Truncated)
 }
 
@@ -252,7 +253,7 @@ fn octet(input: &mut &[u8]) -> Result<u8, Malformed> {
     input.try_get_u8().map_err(|_| Malformed::Truncated)
 }
 
-fn flag(input: &mut &[u8], name: &'static str) -> Result<bool, Malformed> {
+pub(super) fn flag(input: &mut &[u8], name: &'static str) -> Result<bool, Malformed> {
     match octet(input)? {
         0 => Ok(false),
         1 => Ok(true),
@@ -345,7 +346,7 @@ fn body(input: &mut &[u8]) -> Result<Body, Malformed> {
         },
         5 => Body::Refuse {
             asker: incarnation(input)?,
-            epoch: Epoch(number(input)?),
+            promised: Epoch(number(input)?),
             reason: refusal(octet(input)?)?,
         },
         6 => Body::Release {
@@ -372,7 +373,7 @@ fn refusal(number: u8) -> Result<Refusal, Malformed> {
         2 => Refusal::OtherBase,
         3 => Refusal::NotInSync,
         4 => Refusal::Leased,
-        5 => Refusal::Waiting,
+        5 => Refusal::NoMemory,
         6 => Refusal::Invalid,
         _ => return Err(Malformed::Field("refusal")),
     })

@@ -71,9 +71,9 @@ fn bodies() -> impl Strategy<Value = Body> {
         }),
         (instants(), leases()).prop_map(|(sent, lease)| Body::Renew { sent, lease }),
         (lives(), instants()).prop_map(|(asker, sent)| Body::Grant { asker, sent }),
-        (lives(), any::<u64>(), 1_u8..=6).prop_map(|(asker, epoch, reason)| Body::Refuse {
+        (lives(), any::<u64>(), 1_u8..=6).prop_map(|(asker, promised, reason)| Body::Refuse {
             asker,
-            epoch: Epoch(epoch),
+            promised: Epoch(promised),
             reason: refusal(reason).unwrap_or(Refusal::Invalid),
         }),
         (any::<u64>(), instants(), 0_u8..2).prop_map(|(epoch, sent, to)| Body::Release {

@@ -25,7 +25,8 @@ pub enum Output {
     },
     /// Take up a lease that was won: [`Term::apply`].
     Lease(Term),
-    /// A newer view was decided. If its primary is this host, and was not before, it takes over.
+    /// A newer view was decided. If [`super::Membership::is_primary`], and this host was not before, it takes over. (A view that
+    /// names this host may mean an earlier life of it, which is no promotion.)
     View(View),
     /// Switch that host off, then call [`super::Membership::fenced`].
     Fence(HostId),
