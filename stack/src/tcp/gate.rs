@@ -277,7 +277,7 @@ impl Tcb {
 
     fn received_to_commit(&mut self) -> Option<Commit> {
         let (from, edge) = self.gating.as_ref()?.requested;
-        let (upto, right_edge) = (self.rcv.nxt, self.edge_to_commit(edge));
+        let (upto, right_edge) = (self.rcv.nxt, self.edge_to_commit((from, edge)));
         if upto <= from && right_edge <= edge {
             return None;
         }

@@ -209,9 +209,11 @@ impl Tcb {
         self.rcv.limit = self.rcv.limit.min(self.max_receive_limit());
         self.rcv.acked = FIRST_BYTE;
         self.rcv.edge = FIRST_BYTE + u64::from(self.rcv.limit.min(u32::from(u16::MAX)));
+        // As `Record::right_edge`.
+        let committed = self.rcv.edge + (1 << self.rcv.scale) - 1;
         if let Some(gating) = &mut self.gating {
-            gating.right_edge = self.rcv.edge;
-            gating.requested = (FIRST_BYTE, self.rcv.edge);
+            gating.right_edge = committed;
+            gating.requested = (FIRST_BYTE, committed);
         }
     }
 
@@ -239,14 +241,23 @@ impl Tcb {
         u64::from(self.rcv.limit / 8) + (1 << self.rcv.scale)
     }
 
-    /// The right edge to have committed, if it is to move.
-    pub(super) fn edge_to_commit(&self, requested: u64) -> u64 {
-        let wanted = self.wanted_edge();
-        if wanted > self.rcv.edge {
-            (wanted + self.edge_slack()).max(requested)
+    /// The right edge to have committed, given what was asked for so far: further if it is to move, or may have
+    /// to because the ACK moves beyond `from` and the window is rounded up.
+    pub(super) fn edge_to_commit(&self, (from, requested): (u64, u64)) -> u64 {
+        let slack = self.edge_slack();
+        let bound = self.free_edge() + slack;
+        let moves = self.wanted_edge() > self.rcv.edge;
+        let mut edge = if moves {
+            bound.max(requested)
         } else {
             requested
+        };
+        if self.rcv.nxt > from {
+            // Every ACK may take up a unit, though several are asked for before the first is answered.
+            let rounded = requested + (1 << self.rcv.scale) - 1;
+            edge = edge.max(rounded.min(bound + slack));
         }
+        edge
     }
 
     /// SEG.WND; remembers how far that lets the peer go.

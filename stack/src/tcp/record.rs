@@ -67,6 +67,15 @@ pub struct Continuation {
     pub probe_at: Instant,
 }
 
+impl Record {
+    /// The furthest right edge that may be offered before anything else is committed: a window that is
+    /// scaled may have to be rounded up.
+    #[must_use]
+    pub fn right_edge(&self) -> u64 {
+        FIRST_BYTE + u64::from(self.first_window) + (1 << self.our_scale) - 1
+    }
+}
+
 impl Tcb {
     /// What is fixed at set-up; none before the peer's SYN arrived.
     #[must_use]

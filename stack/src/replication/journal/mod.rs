@@ -99,7 +99,7 @@ impl Journal {
             input: Stretch::new(FIRST_BYTE),
             committed: FIRST_BYTE,
             peer_fin: None,
-            right_edge: FIRST_BYTE + u64::from(record.first_window),
+            right_edge: record.right_edge(),
             fin: None,
             closed_first: false,
             abort: false,
@@ -179,7 +179,9 @@ impl Journal {
                 }
             }
             &Change::Fin { position, mark } => {
-                self.closed_first = self.fin.is_none() && self.peer_fin.is_none();
+                if self.fin.is_none() {
+                    self.closed_first = self.peer_fin.is_none();
+                }
                 self.fin = Some(position);
                 self.mark = mark.or(self.mark);
             }

@@ -191,6 +191,7 @@ proptest! {
         let gate = Slow { asked: Mutex::default() };
         let mut random = Random::from_seed(seed);
         let (mut written, mut committed, mut edge, mut checked) = (0, 1, 0, 0);
+        let mut offered = 0;
         let mut tick = pair.now;
         let end = pair.now + Duration::from_secs(3600);
         while pair.now < end {
@@ -206,7 +207,7 @@ proptest! {
                     let (_, commit) = asked.pop_front().unwrap();
                     match &commit {
                         &Commit::Received { upto, right_edge, .. } => (committed, edge) = (upto, right_edge),
-                        Commit::Record { record, .. } => edge = 1 + u64::from(record.first_window),
+                        Commit::Record { record, .. } => edge = record.right_edge(),
                         _ => {}
                     }
                     pair.tcb(SERVER).commit(&commit);
@@ -233,6 +234,8 @@ proptest! {
                     prop_assert!(ack <= committed, "acknowledged {ack} of {committed}");
                     let promised = ack + (u64::from(sent.segment.window) << shift);
                     prop_assert!(promised <= edge, "promised {promised} of {edge}");
+                    prop_assert!(promised >= offered, "the edge moves left from {offered} to {promised}");
+                    offered = promised;
                 }
             }
             checked = pair.sent.len();
