@@ -148,6 +148,8 @@ counters! {
     TcpDropAfterTakeover = "tcp_drop_after_takeover",
     /// Connections taken over from another host.
     TcpAdopted = "tcp_adopted",
+    /// Connections of another host that an application follows along here.
+    TcpFollowed = "tcp_followed",
     /// Connections left to another host.
     TcpSurrendered = "tcp_surrendered",
     /// A source or destination that TCP never talks to (broadcast, multicast, itself).

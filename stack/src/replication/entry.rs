@@ -98,6 +98,9 @@ pub enum Change {
     },
     /// Nobody can take over this connection, at least until its next point.
     Unprotected(Reason),
+    /// The input that is kept of a hot connection is dropped: its application follows along, and no third
+    /// host can be brought up.
+    Shed,
     /// Both FINs are acknowledged.
     TimeWait,
     /// It is over.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::backup::{News, What};
 use super::entry::{Change, Entry, Reason};
 use super::journal::{Journal, Misfit};
 
@@ -25,6 +26,8 @@ pub(crate) struct Journals {
     bytes: usize,
     limit: usize,
     highest: u64,
+    /// What applications that follow along are to be told; none on a host that serves.
+    news: Option<Vec<News>>,
 }
 
 impl Journals {
@@ -35,6 +38,7 @@ impl Journals {
             bytes: 0,
             limit,
             highest: 0,
+            news: None,
         }
     }
 
@@ -89,13 +93,34 @@ impl Journals {
             Some(number) => {
                 if let Some(kept) = self.kept.get_mut(&number) {
                     kept.shared = shared;
+                    let before = kept.journal.bytes();
+                    kept.journal.share();
+                    self.bytes = self.bytes + kept.journal.bytes() - before;
                 }
             }
             None => self.kept.values_mut().for_each(|it| it.shared = shared),
         }
     }
 
+    /// From now on applications on this host follow along, or do not.
+    pub(crate) fn follow(&mut self, follow: bool) {
+        self.news = follow.then(Vec::new);
+    }
+
+    /// What they are to be told, in order.
+    pub(crate) fn take_news(&mut self) -> Vec<News> {
+        self.news.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     pub(crate) fn clear(&mut self) {
+        if let Some(news) = &mut self.news {
+            let hot = self.kept.iter().filter(|(_, kept)| kept.journal.hot);
+            news.extend(hot.map(|(&number, kept)| News {
+                id: kept.journal.id,
+                number,
+                what: What::End { fin: None },
+            }));
+        }
         self.kept = HashMap::new();
         self.bytes = 0;
     }
@@ -132,6 +157,15 @@ impl Journals {
             Change::Closed => {
                 if let Some(old) = self.kept.remove(&number) {
                     self.bytes -= OVERHEAD_BYTES + old.journal.bytes();
+                    if let Some(news) = self.news.as_mut().filter(|_| old.journal.hot) {
+                        news.push(News {
+                            id: old.journal.id,
+                            number,
+                            what: What::End {
+                                fin: old.journal.fin,
+                            },
+                        });
+                    }
                 }
                 Ok(())
             }
@@ -139,12 +173,15 @@ impl Journals {
                 let Some(kept) = self.kept.get_mut(&number) else {
                     return Ok(());
                 };
-                let before = kept.journal.bytes();
+                let (before, was_hot) = (kept.journal.bytes(), kept.journal.hot);
                 let result = kept.journal.apply(change);
                 if result.is_err() {
                     let _ = kept.journal.apply(&Change::Unprotected(Reason::Diverged));
                 }
                 kept.touched = index;
+                if let Some(news) = &mut self.news {
+                    news.extend(News::of(number, &kept.journal, change, was_hot));
+                }
                 self.bytes = self.bytes + kept.journal.bytes() - before;
                 result
             }

@@ -12,6 +12,7 @@
 //! | `backup` | entries are taken in |
 //! | `replica` | one host's part in all that, without I/O |
 //! | `takeover`, `service` | journals become connections; the stack's gate and permit |
+//! | `node` | that and the membership, tied together; `carrier`: what it needs of the world |
 //! | `message` | what the hosts say to each other, and its bytes |
 //! | `survival` | how a listener's connections continue, and how well one is protected |
 //! | `continuation` | from where an application goes on |
@@ -20,6 +21,7 @@
 
 mod backup;
 mod carrier;
+pub mod clock_offset;
 pub mod continuation;
 pub mod decisions;
 pub mod digest;
@@ -28,6 +30,7 @@ pub mod journal;
 mod journals;
 pub mod membership;
 pub mod message;
+// pub mod node;
 mod primary;
 mod replica;
 mod service;
@@ -43,6 +46,7 @@ pub use self::continuation::Continuation;
 pub use self::digest::Identity;
 pub use self::entry::{Change, Entry, Opening, Reason};
 pub use self::journal::Journal;
+// pub use self::node::{HandoverError, Node, NodeConfig, NodeStatus};
 pub use self::replica::{Refusals, Role};
 pub use self::service::{Service, Takeover};
 pub use self::status::{Backing, Status};

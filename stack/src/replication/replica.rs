@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::backup::Backup;
+use super::backup::{Backup, News};
 use super::carrier::Channel;
 use super::entry::{Change, Entry, Reason};
 use super::journals::Journals;
@@ -42,6 +42,8 @@ pub(crate) struct Effects {
     pub(crate) released: Vec<Held>,
     /// The copy of the other host is complete: a view should say so.
     pub(crate) join: bool,
+    /// What applications that follow along are told.
+    pub(crate) news: Vec<News>,
 }
 
 /// Messages that were refused, by reason.
@@ -108,7 +110,7 @@ impl Replica {
             return Decision::Permit;
         }
         if self.journals.is_full() && self.journals.lost(number).is_none() && grows(commit) {
-            self.append(number, Change::Unprotected(Reason::MemoryFull));
+            self.make_room(number);
         }
         let kept = opening || self.journals.lost(number).is_none();
         let mut news = Vec::new();
@@ -123,6 +125,17 @@ impl Replica {
         }
         self.log.hold(*id, number, without_bytes(commit));
         Decision::Hold
+    }
+
+    /// There is no room for all journals: of this one only what can be done without is kept.
+    fn make_room(&mut self, number: u64) {
+        let hot = |it: &super::journals::Kept| it.journal.hot;
+        let followed = matches!(self.standing, Standing::Synced);
+        if followed && self.journals.get(number).is_some_and(hot) {
+            self.append(number, Change::Shed);
+        } else {
+            self.append(number, Change::Unprotected(Reason::MemoryFull));
+        }
     }
 
     /// Adds to our own journal, and to the log if somebody follows it; true if so.
@@ -214,6 +227,8 @@ impl Replica {
         } else {
             Role::Backup
         };
+        effects.news.append(&mut self.journals.take_news());
+        self.journals.follow(self.role == Role::Backup);
         match (before, self.role) {
             (Role::Primary, Role::Primary) if peer_in_sync => {
                 if matches!(self.standing, Standing::CatchingUp { .. }) {
@@ -270,7 +285,10 @@ impl Replica {
         match message {
             Message::Hello { next, .. } => self.hello(next, effects),
             Message::Applied { next, .. } => self.applied(now, next, effects),
-            Message::Begin { first, .. } => self.backup.begin(first, &mut self.journals),
+            Message::Begin { first, .. } => {
+                self.backup.begin(first, &mut self.journals);
+                effects.news.append(&mut self.journals.take_news());
+            }
             Message::Entries { first, entries, .. } => {
                 let taken = self.backup.take(first, entries, &mut self.journals);
                 self.after_entries(now, taken.is_ok(), effects);
@@ -284,6 +302,7 @@ impl Replica {
     }
 
     fn after_entries(&mut self, now: Instant, taken: bool, effects: &mut Effects) {
+        effects.news.append(&mut self.journals.take_news());
         if taken {
             let applied = Message::Applied {
                 epoch: self.view.epoch,

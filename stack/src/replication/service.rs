@@ -6,10 +6,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::backup::{News, What};
 use super::carrier::Carrier;
 use super::entry::Reason;
 use super::membership::Lease;
@@ -21,7 +23,7 @@ use super::takeover::{Estate, TIMESTAMP_BUMP_MS};
 use super::view::{HostId, View};
 use crate::engine::{Permit, Stack, WeakStack};
 use crate::tcp::gate::{Commit, Decision, Gate};
-use crate::tcp::{Connection, FourTuple};
+use crate::tcp::{Connection, FourTuple, Tcb};
 use crate::time::Instant;
 
 /// So long after a takeover nobody is told that his connection is unknown here.
@@ -145,6 +147,7 @@ impl Service {
             self.join.store(true, Ordering::Release);
         }
         self.release(effects.released);
+        self.tell(now, effects.news);
         result
     }
 
@@ -178,6 +181,49 @@ impl Service {
             ready.push(connection);
         }
         stack.runtime().output_all(&ready);
+    }
+
+    /// Applications that follow along hear what happened.
+    fn tell(&self, now: Instant, news: Vec<News>) {
+        if news.is_empty() {
+            return;
+        }
+        let Some(stack) = self.stack() else {
+            return;
+        };
+        let tcp = &stack.core().tcp;
+        let mut wakers = Vec::new();
+        for News { id, number, what } in news {
+            let feed = |call: &mut dyn FnMut(&mut Tcb), wakers: &mut Vec<Waker>| {
+                tcp.with_numbered(&id, number, |tcb| {
+                    call(tcb);
+                    tcb.take_wakers(wakers);
+                });
+            };
+            match what {
+                What::Start(adoption) => {
+                    if let Err(error) = tcp.follow(now, *adoption, &mut wakers) {
+                        tracing::warn!(?id, %error, "cannot follow a connection");
+                    }
+                }
+                What::Input {
+                    bytes,
+                    fin,
+                    right_edge,
+                } => feed(
+                    &mut |tcb| tcb.feed(bytes.clone(), fin, right_edge),
+                    &mut wakers,
+                ),
+                What::Decision(decision) => {
+                    feed(&mut |tcb| tcb.feed_decision(decision.clone()), &mut wakers);
+                }
+                What::Anchor { position, mark } => {
+                    feed(&mut |tcb| tcb.told(position, mark), &mut wakers);
+                }
+                What::End { fin } => tcp.unfollow(&id, number, fin, &mut wakers),
+            }
+        }
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// A message of the peer about the log.
@@ -226,6 +272,10 @@ impl Service {
             (changed, replica.role)
         });
         if !changed {
+            if role == Role::Primary && self.takeover.lock().is_some() {
+                // Silent for a handover that did not come about.
+                self.door.open.store(true, Ordering::Release);
+            }
             return;
         }
         match role {
@@ -257,7 +307,7 @@ impl Service {
         let (mut adopted, mut wakers) = (Vec::new(), Vec::new());
         for adoption in estate.adoptions {
             let id = adoption.id;
-            match tcp.adopt(now, adoption, &mut wakers) {
+            match tcp.awaken(now, adoption, &mut wakers) {
                 Ok(connection) => adopted.push(connection),
                 Err(error) => {
                     report.failed += 1;
@@ -269,7 +319,7 @@ impl Service {
         self.door.open.store(true, Ordering::Release);
         stack.announce(ANNOUNCEMENTS, ANNOUNCE_EVERY);
         stack.runtime().output_all(&adopted);
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        wakers.into_iter().for_each(Waker::wake);
         report.ready_at = stack.now().max(now);
         tracing::info!(
             adopted = report.adopted,
@@ -288,7 +338,7 @@ impl Service {
         };
         let mut wakers = Vec::new();
         let left = stack.core().tcp.surrender(&mut wakers);
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        wakers.into_iter().for_each(Waker::wake);
         tracing::info!(
             connections = left,
             "another host serves; this one is silent"

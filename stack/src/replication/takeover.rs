@@ -50,12 +50,11 @@ impl Estate {
     }
 }
 
-fn adoption(number: u64, journal: &Journal, probe_at: Instant) -> Adoption {
+pub(crate) fn adoption(number: u64, journal: &Journal, probe_at: Instant) -> Adoption {
     let send_position = match journal.fin {
         Some(fin) if journal.time_wait => fin + 1,
         _ => journal.anchor,
     };
-    let unread = (journal.input.len() > 0).then(|| journal.input.to_bytes());
     Adoption {
         id: journal.id,
         record: journal.record,
@@ -66,13 +65,15 @@ fn adoption(number: u64, journal: &Journal, probe_at: Instant) -> Adoption {
             fin: journal.fin,
             committed: journal.committed,
             peer_fin: journal.peer_fin,
-            unread: unread.into_iter().collect(),
+            unread: journal.input.pieces().collect(),
             right_edge: journal.right_edge,
+            dormant: false,
             abort: journal.abort,
             number,
             probe_at,
         },
         restored: restored(journal),
+        shed: journal.shed,
     }
 }
 

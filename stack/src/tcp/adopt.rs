@@ -29,6 +29,8 @@ pub struct Adoption {
     pub continuation: Continuation,
     /// Where its application goes on.
     pub restored: Restored,
+    /// Nobody can go on with it but an application that follows along: its input is not kept.
+    pub shed: bool,
 }
 
 impl Tcp {
@@ -36,7 +38,7 @@ impl Tcp {
     /// of its listener unless it is over already or still half-open. The writer has to look at it.
     ///
     /// # Errors
-    /// [`Error::NoRoute`], [`Error::ListenerClosed`] without a listener, [`Error::AddressInUse`] if the
+    /// [`Error::NotConnected`] when its input was shed, [`Error::NoRoute`], [`Error::ListenerClosed`] without a listener, [`Error::AddressInUse`] if the
     /// name is taken.
     pub fn adopt(
         &self,
@@ -44,13 +46,28 @@ impl Tcp {
         adoption: Adoption,
         wakers: &mut Vec<Waker>,
     ) -> Result<Arc<Connection>, Error> {
+        self.adopt_as(now, adoption, false, wakers)
+    }
+
+    pub(super) fn adopt_as(
+        &self,
+        now: Instant,
+        adoption: Adoption,
+        dormant: bool,
+        wakers: &mut Vec<Waker>,
+    ) -> Result<Arc<Connection>, Error> {
         let Adoption {
             id,
             record,
             terms,
-            continuation,
+            mut continuation,
             restored,
+            shed,
         } = adoption;
+        if shed {
+            return Err(Error::NotConnected);
+        }
+        continuation.dormant = dormant;
         let path = self.ip.path(id.remote, Some(id.local));
         let path = path.map_err(|_| Error::NoRoute)?;
         let listener = self.listeners.find(id.local, id.local_port);
@@ -79,7 +96,11 @@ impl Tcp {
         if !self.table.insert(&connection) {
             return Err(Error::AddressInUse);
         }
-        self.counters.count(Counter::TcpAdopted);
+        self.counters.count(if dormant {
+            Counter::TcpFollowed
+        } else {
+            Counter::TcpAdopted
+        });
         if half_open {
             self.half_open.fetch_add(1, Ordering::Relaxed);
             listener.add_half_open(&connection);

@@ -23,6 +23,8 @@ use crate::time::Instant;
 
 /// A new anchor is noted when the peer has acknowledged this much more (FAILOVER §2).
 pub const ANCHOR_EVERY_BYTES: u64 = 1 << 28;
+/// The same for a connection whose application follows along elsewhere: it is held back beyond that.
+const HOT_ANCHOR_EVERY_BYTES: u64 = 64 << 10;
 /// Nothing is sent this far beyond the committed anchor: 2^31 less the largest window (invariant 4).
 pub const ANCHOR_REACH_BYTES: u64 = (1 << 31) - (1 << 30);
 
@@ -232,6 +234,8 @@ pub struct Gating {
     pub notes: VecDeque<Note>,
     /// Notes asked for so far.
     pub noted: u64,
+    /// Input of the last point that was noted.
+    pub point_input: u64,
     /// Points whose output the peer has not acknowledged: the oldest, and the newest.
     pub points: VecDeque<Point>,
     /// TIME-WAIT was noted.
@@ -240,10 +244,29 @@ pub struct Gating {
     pub application: Surviving,
 }
 
+impl Gating {
+    /// How often an anchor is noted. Where it lets another host forget or drop output, more often than
+    /// sequence numbers ask for.
+    fn anchor_every(&self) -> u64 {
+        let log_bytes = u64::from(self.terms.log_bytes);
+        let full = self.requested.0.saturating_sub(self.point_input) > log_bytes;
+        if self.terms.mirror {
+            (log_bytes / 2).max(1)
+        } else if self.terms.hot == Hot::Always || (full && self.terms.hot == Hot::WhenFull) {
+            HOT_ANCHOR_EVERY_BYTES
+        } else {
+            ANCHOR_EVERY_BYTES
+        }
+    }
+}
+
 impl Tcb {
     /// The next thing to be committed, each only once; none when the connection is not gated.
     pub fn next_commit(&mut self) -> Option<Commit> {
         let gating = self.gating.as_ref()?;
+        if self.is_dormant() {
+            return None;
+        }
         if gating.record == Stage::Open {
             let terms = gating.terms;
             let record = Box::new(self.record()?);
@@ -304,17 +327,15 @@ impl Tcb {
             .front()
             .is_some_and(|point| point.output <= una)
         {
-            return gating.points.pop_front().map(Box::new).map(Note::Point);
+            let point = gating.points.pop_front()?;
+            gating.point_input = point.input;
+            return Some(Note::Point(Box::new(point)));
         }
         if over && !gating.over {
             gating.over = true;
             return Some(Note::TimeWait);
         }
-        let every = if gating.terms.mirror {
-            u64::from(gating.terms.log_bytes / 2)
-        } else {
-            ANCHOR_EVERY_BYTES
-        };
+        let every = gating.anchor_every();
         if una < gating.anchor.0 + every {
             return None;
         }

@@ -12,6 +12,7 @@ mod close;
 pub mod config;
 pub mod congestion;
 pub mod connection;
+mod dormant;
 mod emit;
 pub mod error;
 pub mod four_tuple;

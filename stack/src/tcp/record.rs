@@ -59,6 +59,8 @@ pub struct Continuation {
     pub unread: Vec<Bytes>,
     /// The furthest right edge that was ever offered.
     pub right_edge: u64,
+    /// Another host has the connection still; the application follows along ([`super::dormant`]).
+    pub dormant: bool,
     /// A RST was decided: the peer gets it once it has told where it stands.
     pub abort: bool,
     /// The gate's number for the connection.
@@ -171,9 +173,14 @@ impl Tcb {
         tcb.resumed = Some(Box::new(Resumed {
             fin: unsent_fin,
             abort: continuation.abort,
+            dormant: continuation.dormant,
             since: tcb.timestamps.value(now),
             ..Resumed::new(now)
         }));
+        if continuation.dormant {
+            tcb.apply_mss();
+            return tcb;
+        }
         if tcb.state == State::SynReceived {
             tcb.snd.una = 0;
             tcb.snd.nxt = FIRST_BYTE;

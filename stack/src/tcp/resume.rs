@@ -19,7 +19,7 @@ use crate::time::Instant;
 const FIRST_PROBE_AFTER: Duration = Duration::from_millis(10);
 const PROBES_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// How long segments of the former owner may still arrive at the peer (RFC 9293 §3.4.2: MSL).
-const FORMER_OWNER_FOR: Duration = Duration::from_secs(120);
+pub(super) const FORMER_OWNER_FOR: Duration = Duration::from_secs(120);
 /// Probes without an answer before the peer counts as gone: some minutes, its path may be down.
 const MOST_PROBES: u8 = 200;
 /// Probes that are empty; the others carry a byte that the peer surely has, which some answer more often.
@@ -43,6 +43,8 @@ pub struct Resumed {
     pub since: u32,
     /// The former owner decided to abort.
     pub abort: bool,
+    /// It owns the connection still.
+    pub dormant: bool,
     /// Probes sent.
     pub probes: u8,
     /// When ACKs beyond `snd.nxt` become errors again.
@@ -58,6 +60,7 @@ impl Resumed {
             clock_known: false,
             since: 0,
             abort: false,
+            dormant: false,
             probes: 0,
             until: now + FORMER_OWNER_FOR,
         }
@@ -121,6 +124,18 @@ impl Tcb {
         let ack = ack.min(self.send_end());
         self.snd.nxt = self.snd.nxt.max(ack);
         ack
+    }
+
+    /// The peer has our stream up to `position`, as another host says.
+    pub(super) fn advance_to(&mut self, position: u64) {
+        if position > self.send_end() {
+            self.leap(position);
+        } else if position > self.snd.una {
+            self.snd.una = position;
+            self.snd.nxt = self.snd.nxt.max(position);
+            self.send_queue
+                .release_to(position.min(self.send_queue.end()));
+        }
     }
 
     /// The peer has what was never written here: our stream goes on where it stands, and the application

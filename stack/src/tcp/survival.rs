@@ -77,6 +77,14 @@ impl PartialEq for Waiting {
 
 impl Eq for Waiting {}
 
+impl Surviving {
+    /// The host that owns the connection decided something.
+    pub(super) fn add_decision(&mut self, decision: Logged) {
+        self.decisions.push(decision);
+        self.waiting.announce();
+    }
+}
+
 impl Tcb {
     pub(super) fn surviving(&mut self) -> Option<&mut Surviving> {
         self.gating.as_mut().map(|it| &mut it.application)
@@ -338,8 +346,17 @@ impl Tcb {
 
     /// The value that was logged for the next decision; `Ready(None)` when it is to be decided here and
     /// given to [`Tcb::log_decision`].
-    pub fn poll_logged_decision(&mut self, _cx: &Context<'_>) -> Poll<Option<Bytes>> {
-        Poll::Ready(self.surviving().and_then(|it| it.decisions.next_logged()))
+    pub fn poll_logged_decision(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
+        let follows = self.is_dormant() && self.error.is_none();
+        let Some(surviving) = self.surviving() else {
+            return Poll::Ready(None);
+        };
+        if follows && surviving.decisions.is_empty() {
+            // The other host decides; or this one, should it take over meanwhile.
+            surviving.waiting.remember(cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(surviving.decisions.next_logged())
     }
 
     /// Logs what was decided. What is written from now on waits until it is committed.

@@ -129,6 +129,9 @@ impl Tcb {
     /// counted. Calling it early does no harm.
     pub fn on_timer(&mut self, now: Instant) -> Option<Counter> {
         let mut event = None;
+        if self.is_dormant() {
+            self.timers.stop_all();
+        }
         let persist = self.timers.persist;
         if Timers::take(&mut self.timers.retransmit, now) {
             if persist {

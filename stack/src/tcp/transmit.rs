@@ -31,7 +31,7 @@ enum Room {
 impl Tcb {
     /// The next segment to send; call until there is none. Then [`Tcb::next_deadline`] is right.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<TxSegment> {
-        if !self.record_committed() {
+        if !self.record_committed() || self.is_dormant() {
             return None;
         }
         let segment = self.next_segment(now);

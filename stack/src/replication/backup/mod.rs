@@ -4,8 +4,11 @@
 //! A snapshot comes over the channel for bulk, what is gated over the one for commits; so the first gated
 //! entries may be early, and wait.
 
+mod hot;
+
 use std::collections::VecDeque;
 
+pub(crate) use self::hot::{News, What};
 use super::entry::Entry;
 use super::journals::Journals;
 use super::message::Place;

@@ -1,8 +1,9 @@
 //! What is kept of a connection: everything from which another host can go on with it. A fold over the
 //! connection's entries, the same on both hosts, so that the entries that rebuild it are its snapshot.
 //!
-//! Input is kept from the last point on, up to the connection's terms. A connection that needs more is not
-//! kept until its next point at which nothing is unread; so is one whose entries make no sense.
+//! Input is kept from the last point on, up to the connection's terms. A connection that needs more is then
+//! *hot*, if it may: the application on the backup follows along, and its input may be shed. Otherwise it is
+//! not kept until its next point at which nothing is unread; nor is one whose entries make no sense.
 
 mod rebuild;
 mod stretch;
@@ -18,7 +19,7 @@ pub(crate) use self::stretch::Stretch;
 use super::decisions::Logged;
 use super::entry::{Change, Opening, Reason};
 use crate::tcp::FourTuple;
-use crate::tcp::gate::{Mark, Point, Terms};
+use crate::tcp::gate::{Hot, Mark, Point, Terms};
 use crate::tcp::record::Record;
 
 /// Position of the first byte of data; position 0 is the SYN.
@@ -83,6 +84,10 @@ pub struct Journal {
     decision_bytes: usize,
     /// Mirrored output that the peer may not have.
     pub(crate) output: Stretch,
+    /// The application on the backup follows along.
+    pub hot: bool,
+    /// Its input is not kept any more.
+    pub(crate) shed: bool,
     /// Why nobody could go on with it; none while somebody could.
     pub lost: Option<Reason>,
 }
@@ -99,7 +104,7 @@ impl Journal {
             input: Stretch::new(FIRST_BYTE),
             committed: FIRST_BYTE,
             peer_fin: None,
-            right_edge: record.right_edge(),
+            right_edge: FIRST_BYTE + u64::from(record.first_window),
             fin: None,
             closed_first: false,
             abort: false,
@@ -114,7 +119,30 @@ impl Journal {
             decisions: VecDeque::new(),
             decision_bytes: 0,
             output: Stretch::new(FIRST_BYTE),
+            hot: false,
+            shed: false,
             lost: None,
+        }
+    }
+
+    /// From here on another host has what [`Self::rebuild`] gave: what it makes of it is what this is.
+    pub(crate) fn share(&mut self) {
+        if self.time_wait || self.lost.is_some() {
+            return;
+        }
+        if self.shed {
+            self.lose(Reason::LogFull);
+            return;
+        }
+        self.hot = self.is_long();
+    }
+
+    /// More input is kept than an application should have to repeat at once.
+    fn is_long(&self) -> bool {
+        match self.terms.hot {
+            Hot::Never => false,
+            Hot::WhenFull => self.input.len() > self.terms.log_bytes as usize,
+            Hot::Always => self.input.len() > 0,
         }
     }
 
@@ -164,6 +192,7 @@ impl Journal {
                     bytes.iter().for_each(|piece| self.input.push(piece));
                     self.limit();
                 }
+                self.skip_shed();
             }
             &Change::Skipped {
                 upto,
@@ -181,8 +210,8 @@ impl Journal {
             &Change::Fin { position, mark } => {
                 if self.fin.is_none() {
                     self.closed_first = self.peer_fin.is_none();
+                    self.fin = Some(position);
                 }
-                self.fin = Some(position);
                 self.mark = mark.or(self.mark);
             }
             Change::Abort => self.abort = true,
@@ -206,6 +235,11 @@ impl Journal {
                 state,
             } => self.mirror(*from, *input, bytes, state.as_ref())?,
             &Change::Unprotected(reason) => self.lose(reason),
+            Change::Shed if self.hot && self.lost.is_none() => {
+                self.shed = true;
+                self.skip_shed();
+            }
+            Change::Shed => self.lose(Reason::MemoryFull),
             Change::TimeWait => self.begin_time_wait(),
             Change::Closed => {}
         }
@@ -241,8 +275,12 @@ impl Journal {
 
     fn take_point(&mut self, point: &Point) -> Result<(), Misfit> {
         let all_read = point.input == self.data_end();
-        if point.input > self.data_end() || point.input < self.point.input {
+        if point.input > self.data_end() {
             return Err(Misfit::Position);
+        }
+        if point.input < self.point.input {
+            // An application that repeats itself comes by again.
+            return Ok(());
         }
         self.anchor = self.anchor.max(point.output);
         self.output.drop_before(self.anchor.min(point.output));
@@ -256,6 +294,7 @@ impl Journal {
         if all_read {
             self.input = Stretch::new(point.input);
             self.lost = None;
+            self.shed = false;
         } else {
             self.input.drop_before(point.input);
         }
@@ -298,13 +337,22 @@ impl Journal {
     /// Drops what is beyond the terms.
     fn limit(&mut self) {
         let full = self.input.len() > self.terms.log_bytes as usize;
-        if full || self.decision_bytes > MOST_DECISION_BYTES {
+        self.hot |= self.is_long();
+        if (full && !self.hot) || self.decision_bytes > MOST_DECISION_BYTES {
             self.lose(Reason::LogFull);
+        }
+    }
+
+    fn skip_shed(&mut self) {
+        if self.shed {
+            self.input = Stretch::new(self.data_end());
         }
     }
 
     fn lose(&mut self, reason: Reason) {
         self.lost = Some(reason);
+        self.hot = false;
+        self.shed = false;
         self.input = Stretch::new(self.data_end());
         self.decisions = VecDeque::new();
         self.decision_bytes = 0;
@@ -316,6 +364,8 @@ impl Journal {
     fn begin_time_wait(&mut self) {
         self.time_wait = true;
         self.lost = None;
+        self.hot = false;
+        self.shed = false;
         self.input = Stretch::new(self.data_end());
         self.decisions = VecDeque::new();
         self.decision_bytes = 0;

@@ -1,7 +1,7 @@
 //! The entries that make a journal what it is: the snapshot for a host that joins.
 
 use super::{FIRST_BYTE, Journal, Stretch};
-use crate::replication::entry::{Change, MAX_STREAM_BYTES, Opening};
+use crate::replication::entry::{Change, MAX_STREAM_BYTES, Opening, Reason};
 use crate::tcp::gate::Pieces;
 
 impl Journal {
@@ -25,8 +25,11 @@ impl Journal {
             decisions,
             decision_bytes: _,
             output,
+            hot: _, // follows from the input
+            shed,
             lost,
         } = self;
+        let lost = if *shed { Some(Reason::LogFull) } else { *lost };
         each(Change::Open(Box::new(Opening {
             id: *id,
             record: *record,
@@ -116,10 +119,11 @@ fn each_some(change: Option<Change>, each: &mut impl FnMut(Change)) {
 }
 
 fn pieces(stretch: &Stretch, mut each: impl FnMut(u64, bytes::Bytes)) {
-    let bytes = stretch.to_bytes();
     let mut at = stretch.start();
-    for chunk in bytes.chunks(MAX_STREAM_BYTES) {
-        each(at, bytes.slice_ref(chunk));
-        at += chunk.len() as u64;
+    for block in stretch.pieces() {
+        for chunk in block.chunks(MAX_STREAM_BYTES) {
+            each(at, block.slice_ref(chunk));
+            at += chunk.len() as u64;
+        }
     }
 }

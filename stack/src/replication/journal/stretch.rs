@@ -1,19 +1,28 @@
 //! Bytes of a stream, from one position to another.
 
+use std::collections::VecDeque;
+
 use bytes::{Buf, Bytes, BytesMut};
 
+/// Blocks are no larger, so that a long stretch grows without being copied.
+const BLOCK_BYTES: usize = 128 << 10;
+
 /// A stretch of a stream. Empty, it owns no heap.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Stretch {
     start: u64,
-    bytes: BytesMut,
+    len: usize,
+    full: VecDeque<Bytes>,
+    open: BytesMut,
 }
 
 impl Stretch {
     pub(crate) fn new(start: u64) -> Self {
         Self {
             start,
-            bytes: BytesMut::new(),
+            len: 0,
+            full: VecDeque::new(),
+            open: BytesMut::new(),
         }
     }
 
@@ -21,21 +30,26 @@ impl Stretch {
         self.start
     }
 
-    pub(crate) fn end(&self) -> u64 {
-        self.start + self.bytes.len() as u64
+    pub(crate) const fn end(&self) -> u64 {
+        self.start + self.len as u64
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.len
     }
 
-    #[cfg(test)]
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        &self.bytes
-    }
-
+    /// Appends a copy, so that nothing else is kept for it.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        self.len += bytes.len();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if self.open.len() >= BLOCK_BYTES {
+                self.full.push_back(self.open.split().freeze());
+            }
+            let (fits, more) = rest.split_at(rest.len().min(BLOCK_BYTES - self.open.len()));
+            self.open.extend_from_slice(fits);
+            rest = more;
+        }
     }
 
     /// Drops what is before `position`, which may be beyond the end: then nothing is left, and it goes on
@@ -43,14 +57,50 @@ impl Stretch {
     pub(crate) fn drop_before(&mut self, position: u64) {
         if position >= self.end() {
             *self = Self::new(position);
-        } else if position > self.start {
-            self.bytes.advance((position - self.start) as usize);
-            self.start = position;
+            return;
+        }
+        while position > self.start {
+            let drop = (position - self.start) as usize;
+            let dropped = match self.full.front_mut() {
+                Some(front) if front.len() <= drop => {
+                    let dropped = front.len();
+                    self.full.pop_front();
+                    dropped
+                }
+                Some(front) => {
+                    front.advance(drop);
+                    drop
+                }
+                None => {
+                    self.open.advance(drop);
+                    drop
+                }
+            };
+            self.start += dropped as u64;
+            self.len -= dropped;
         }
     }
 
-    /// A copy that nothing else refers to.
+    /// The bytes, in order.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Bytes> + '_ {
+        let open = (!self.open.is_empty()).then(|| Bytes::copy_from_slice(&self.open));
+        self.full.iter().cloned().chain(open)
+    }
+
+    /// In one piece.
     pub(crate) fn to_bytes(&self) -> Bytes {
-        Bytes::copy_from_slice(&self.bytes)
+        let mut all = BytesMut::with_capacity(self.len);
+        self.pieces()
+            .for_each(|piece| all.extend_from_slice(&piece));
+        all.freeze()
     }
 }
+
+impl PartialEq for Stretch {
+    /// How the bytes are divided does not matter.
+    fn eq(&self, other: &Self) -> bool {
+        self.start == other.start && self.len == other.len && self.to_bytes() == other.to_bytes()
+    }
+}
+
+impl Eq for Stretch {}

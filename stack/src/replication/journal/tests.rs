@@ -59,7 +59,7 @@ fn input_is_kept_from_the_last_point_on() {
         .apply(&received(&journal, b"second", false))
         .unwrap();
     journal.apply(&point(6, 50)).unwrap();
-    assert_eq!(journal.input.as_slice(), b"second");
+    assert_eq!(journal.input.to_bytes(), &b"second"[..]);
     assert_eq!((journal.committed, journal.anchor), (12, 50));
     journal.apply(&received(&journal, b"", true)).unwrap();
     assert_eq!((journal.committed, journal.peer_fin), (13, Some(12)));
@@ -84,7 +84,7 @@ fn a_full_log_loses_the_connection_until_a_point_with_nothing_unread() {
     journal.apply(&point(14, 1)).unwrap();
     assert_eq!(journal.lost, None);
     journal.apply(&received(&journal, b"again", false)).unwrap();
-    assert_eq!(journal.input.as_slice(), b"again");
+    assert_eq!(journal.input.to_bytes(), &b"again"[..]);
 }
 
 #[test]
@@ -115,6 +115,7 @@ enum Step {
     Mirror(usize),
     Lose,
     TimeWait,
+    Shed,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -128,6 +129,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0usize..50).prop_map(Step::Mirror),
         1 => Just(Step::Lose),
         1 => Just(Step::TimeWait),
+        1 => Just(Step::Shed),
     ]
 }
 
@@ -179,11 +181,22 @@ fn honest(journal: &Journal, step: &Step, decided: &mut u64) -> Change {
         },
         Step::Lose => Change::Unprotected(Reason::MemoryFull),
         Step::TimeWait => Change::TimeWait,
+        Step::Shed => Change::Shed,
     }
 }
 
 /// What of a journal matters.
 fn essence(mut journal: Journal) -> Journal {
+    journal.hot &= journal.lost.is_none() && !journal.shed && !journal.time_wait;
+    if journal.shed {
+        // A host that joins cannot have what is not kept any more.
+        journal.shed = false;
+        journal.lost = Some(Reason::LogFull);
+        journal.decisions.clear();
+        journal.decision_bytes = 0;
+        journal.output = Stretch::new(journal.anchor);
+        journal.point.state = None;
+    }
     if journal.lost.is_some() || journal.time_wait {
         journal.point = Point::default();
         journal.input = Stretch::new(0);
@@ -195,8 +208,11 @@ proptest! {
     #[test]
     fn a_snapshot_adds_up_to_the_same_journal(
         steps in prop::collection::vec(step(), 0..40), log_bytes in 0u32..200, mirror: bool,
+        hot in prop::sample::select(vec![Hot::Never, Hot::WhenFull, Hot::Always]),
     ) {
-        let mut journal = Journal::new(&opening(log_bytes, mirror));
+        let mut opening = opening(log_bytes, mirror);
+        opening.terms.hot = hot;
+        let mut journal = Journal::new(&opening);
         let mut decided = 0;
         for step in steps {
             if matches!(step, Step::Mirror(_)) && !mirror {
@@ -213,6 +229,7 @@ proptest! {
             (None, _) => unreachable!("opened first"),
         });
         prop_assert_eq!(refused, None);
+        journal.share();
         prop_assert_eq!(essence(rebuilt.unwrap()), essence(journal));
     }
 }

@@ -59,6 +59,7 @@ const OUTPUT: u8 = 9;
 const UNPROTECTED: u8 = 10;
 const TIME_WAIT: u8 = 11;
 const CLOSED: u8 = 12;
+const SHED: u8 = 13;
 
 impl Entry {
     /// Appends its bytes.
@@ -131,6 +132,7 @@ impl Entry {
             }
             Change::TimeWait => into.put_u8(TIME_WAIT),
             Change::Closed => into.put_u8(CLOSED),
+            Change::Shed => into.put_u8(SHED),
         }
     }
 
@@ -176,6 +178,7 @@ impl Entry {
             UNPROTECTED => Change::Unprotected(get_reason(from)?),
             TIME_WAIT => Change::TimeWait,
             CLOSED => Change::Closed,
+            SHED => Change::Shed,
             kind => return Err(Malformed::Kind(kind)),
         };
         Ok(Self { connection, change })

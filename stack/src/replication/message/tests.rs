@@ -121,6 +121,7 @@ fn change() -> impl Strategy<Value = Change> {
         reason.prop_map(Change::Unprotected),
         Just(Change::TimeWait),
         Just(Change::Closed),
+        Just(Change::Shed),
     ]
 }
 

@@ -7,16 +7,19 @@ use parking_lot::Mutex;
 
 use super::applications::{Shared, ask, replay, serve};
 use super::world::{CLIENT, World};
-use crate::replication::Change;
-use crate::replication::message::Message;
+use crate::counters::Counter;
+use crate::replication::message::{Message, Place};
+use crate::replication::view::Epoch;
+use crate::replication::{Change, Survival};
 
+const LOG_BYTES: u32 = 256 << 10;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Host 0 serves, host 1 is in sync.
 fn pair() -> World {
     let mut world = World::new();
     for host in 0..2 {
-        serve(&world.stack(host), replay(256 << 10));
+        serve(&world.stack(host), replay(LOG_BYTES));
     }
     world.connect(true);
     world.decide(2, 0, &[0, 1]);
@@ -93,6 +96,119 @@ fn an_upload_below_the_bound_of_the_log_goes_on() {
     assert!(!got.lock().done && got.lock().bytes == 0);
     fail_over(&mut world, 3, 0);
     finish(&mut world, &got);
+}
+
+/// The host that was killed comes back and is brought up while service goes on.
+fn rejoin(world: &mut World, epoch: u64, primary: usize) {
+    world.revive(1 - primary);
+    serve(&world.stack(1 - primary), replay(LOG_BYTES));
+    world.decide(epoch, primary, &[primary]);
+    world.run_until(5 * SECOND, |world| world.complete);
+    world.decide(epoch + 2, primary, &[0, 1]);
+}
+
+#[test]
+fn one_takeover_after_the_other_with_the_host_back_in_between() {
+    let mut world = pair();
+    let download = ask(&world.stack(CLIENT), vec![(10, 9_000_000)]);
+    let upload = ask(&world.stack(CLIENT), vec![(9_000_000, 10)]);
+    let chatter = ask(&world.stack(CLIENT), vec![(300, 2000); 2000]);
+    let mut epoch = 4;
+    for round in 0..6 {
+        world.run_for(Duration::from_millis(150));
+        let primary = round % 2;
+        fail_over(&mut world, epoch + 1 - primary as u64, primary);
+        world.run_for(Duration::from_millis(100));
+        rejoin(&mut world, epoch + 4, 1 - primary);
+        epoch += 8;
+    }
+    for got in [&download, &upload, &chatter] {
+        finish(&mut world, got);
+    }
+}
+
+#[test]
+fn an_upload_beyond_the_log_is_followed_and_goes_on() {
+    let mut world = pair();
+    let got = ask(&world.stack(CLIENT), vec![(6_000_000, 2_000_000)]);
+    world.run_for(Duration::from_millis(300));
+    let counters = Arc::clone(world.stack(1).counters());
+    assert_eq!(counters.get(Counter::TcpFollowed), 1);
+    fail_over(&mut world, 3, 0);
+    assert_eq!(
+        counters.get(Counter::TcpAdopted),
+        0,
+        "it goes on where it was"
+    );
+    finish(&mut world, &got);
+}
+
+#[test]
+fn killed_at_any_moment_of_a_short_life() {
+    for millis in 0..90 {
+        let mut world = pair();
+        let got = ask(&world.stack(CLIENT), vec![(3000, 30_000), (0, 0), (5, 5)]);
+        world.run_for(Duration::from_millis(millis));
+        fail_over(&mut world, 3, 0);
+        world.run_until(200 * SECOND, |_| got.lock().done);
+        assert_eq!(got.lock().wrong, None, "killed after {millis} ms");
+    }
+}
+
+#[test]
+fn a_fallen_primary_leaves_its_connections_in_silence() {
+    let mut world = pair();
+    let got = ask(&world.stack(CLIENT), vec![(10, 3_000_000)]);
+    world.run_until(20 * SECOND, |_| got.lock().bytes > 100_000);
+    // Host 0 lives on, and learns of the view of host 1.
+    world.decide(3, 1, &[1]);
+    assert_eq!(world.stack(0).connections(), 0);
+    world.tap = Box::new(|host, _| {
+        assert_ne!(host, 0, "it is not silent");
+        true
+    });
+    finish(&mut world, &got);
+}
+
+#[test]
+fn entries_of_an_older_epoch_are_refused() {
+    let mut world = pair();
+    let got = ask(&world.stack(CLIENT), vec![(10, 3_000_000), (10, 10)]);
+    world.run_until(20 * SECOND, |_| got.lock().bytes > 100_000);
+    let old = Message::Entries {
+        epoch: Epoch(2),
+        first: Place {
+            log: Epoch(2),
+            index: 2,
+        },
+        entries: Vec::new(),
+    };
+    world.decide(3, 1, &[1]);
+    let service = Arc::clone(&world.servers[1].service);
+    service.receive(world.now, old);
+    assert_eq!(service.status().refusals.old_epoch, 1);
+    finish(&mut world, &got);
+}
+
+#[test]
+fn after_a_takeover_the_unknown_meet_silence() {
+    let mut world = World::new();
+    for host in 0..2 {
+        serve(&world.stack(host), Survival::Unprotected);
+    }
+    world.connect(true);
+    world.decide(2, 0, &[0, 1]);
+    let got = ask(&world.stack(CLIENT), vec![(10, 3_000_000)]);
+    world.run_until(20 * SECOND, |_| got.lock().bytes > 100_000);
+    fail_over(&mut world, 3, 0);
+    world.run_for(60 * SECOND);
+    let counters = Arc::clone(world.stack(1).counters());
+    assert!(counters.get(Counter::TcpDropAfterTakeover) > 0);
+    assert_eq!(counters.get(Counter::TcpResetsSent), 0);
+    assert!(!got.lock().done, "silence, not a reset");
+    // Others are served at once.
+    let other = ask(&world.stack(CLIENT), vec![(1, 1)]);
+    finish(&mut world, &other);
 }
 
 #[test]

@@ -61,6 +61,8 @@ pub(super) struct World {
     pub(super) censor: Censor,
     pub(super) tap: Tap,
     connected: bool,
+    /// A server has said that the other's copy is complete.
+    pub(super) complete: bool,
 }
 
 pub(super) fn service_address() -> SocketAddr {
@@ -77,6 +79,42 @@ fn stack_config(address: &str, seed: u64) -> Config {
     config
 }
 
+fn start_host(
+    host: usize,
+    now: Instant,
+    change: &dyn Fn(usize, &mut Config),
+) -> (Stepped, Option<Server>) {
+    let address = if host == CLIENT {
+        "10.7.0.9/24"
+    } else {
+        "10.7.0.1/24"
+    };
+    let mut config = stack_config(address, host as u64);
+    let mac = [2, 0, 0, 0, 0, if host == CLIENT { 9 } else { 1 }];
+    let capabilities = Capabilities::plain_ethernet(mac, 1500);
+    let mail = Arc::new(Mail::default());
+    let lease = Arc::new(Lease::default());
+    let (me, peer) = (HostId(host as u8), HostId(1 - host.min(1) as u8));
+    let carrier = Arc::clone(&mail) as Arc<dyn Carrier>;
+    let service = Service::new(me, peer, 64 << 20, Arc::clone(&lease), carrier);
+    if host != CLIENT {
+        config.permit = service.permit();
+        config.gate = Some(Arc::clone(&service) as Arc<dyn Gate>);
+    }
+    change(host, &mut config);
+    let stepped = Stepped::new(&capabilities, config, now).unwrap();
+    if host == CLIENT {
+        return (stepped, None);
+    }
+    service.attach(&stepped.stack());
+    let server = Server {
+        service,
+        lease,
+        mail,
+    };
+    (stepped, Some(server))
+}
+
 impl World {
     pub(super) fn new() -> Self {
         Self::with(|_, _| ())
@@ -86,39 +124,9 @@ impl World {
         let start = Instant::from_millis(5000);
         let (mut hosts, mut servers) = (Vec::new(), Vec::new());
         for host in 0..3 {
-            let address = if host == CLIENT {
-                "10.7.0.9/24"
-            } else {
-                "10.7.0.1/24"
-            };
-            let mut config = stack_config(address, host as u64);
-            let mac = [2, 0, 0, 0, 0, if host == CLIENT { 9 } else { 1 }];
-            let capabilities = Capabilities::plain_ethernet(mac, 1500);
-            let mail = Arc::new(Mail::default());
-            let lease = Arc::new(Lease::default());
-            let (me, peer) = (HostId(host as u8), HostId(1 - host.min(1) as u8));
-            let service = Service::new(
-                me,
-                peer,
-                64 << 20,
-                Arc::clone(&lease),
-                Arc::clone(&mail) as Arc<dyn Carrier>,
-            );
-            if host != CLIENT {
-                config.permit = service.permit();
-                config.gate = Some(Arc::clone(&service) as Arc<dyn Gate>);
-            }
-            change(host, &mut config);
-            let stepped = Stepped::new(&capabilities, config, start).unwrap();
-            if host != CLIENT {
-                service.attach(&stepped.stack());
-                servers.push(Server {
-                    service,
-                    lease,
-                    mail,
-                });
-            }
+            let (stepped, server) = start_host(host, start, &change);
             hosts.push(stepped);
+            servers.extend(server);
         }
         Self {
             now: start,
@@ -129,7 +137,20 @@ impl World {
             censor: Box::new(|_, _| true),
             tap: Box::new(|_, _| true),
             connected: false,
+            complete: false,
         }
+    }
+
+    /// A host that was killed starts again, with nothing.
+    pub(super) fn revive(&mut self, host: usize) {
+        let (stepped, server) = start_host(host, self.now, &|_, _| ());
+        self.hosts[host] = stepped;
+        if let Some(server) = server {
+            self.servers[host] = server;
+        }
+        self.alive[host] = true;
+        self.complete = false;
+        self.connect(true);
     }
 
     pub(super) fn stack(&self, host: usize) -> Stack {
@@ -246,6 +267,7 @@ impl World {
         }
         if let Some(server) = self.servers.get(host) {
             server.service.poll(self.now);
+            self.complete |= server.service.take_join();
             for (_, bytes) in server.mail.queue.lock().drain(..) {
                 if self.connected {
                     self.wire.push_back((at, Passing::Mail(1 - host, bytes)));

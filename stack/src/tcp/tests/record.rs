@@ -132,6 +132,7 @@ proptest! {
             peer_fin: None,
             unread: Vec::new(),
             right_edge: rcv.edge,
+            dormant: false,
             abort: false,
             number: 0,
             probe_at: now,
