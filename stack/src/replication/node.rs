@@ -277,7 +277,7 @@ impl Node {
         let peer = self.config.membership.peer();
         let mut released = false;
         self.vote(now, |membership| {
-            released = membership.release_to(now, peer)
+            released = membership.release_to(now, peer);
         });
         if released {
             self.handing_over.store(false, Ordering::Release);

@@ -171,7 +171,7 @@ impl Replica {
             Standing::Joining(_) => Channel::Bulk,
             _ => Channel::Commit,
         };
-        if let Some(message) = self.log.seal(self.view.epoch) {
+        for message in self.log.take() {
             self.waiting_since.get_or_insert(now);
             if self.connected {
                 effects.send.push((channel, message));
@@ -220,6 +220,7 @@ impl Replica {
             return false;
         }
         let before = self.role;
+        self.log.enter(view.epoch);
         let peer_in_sync = view.in_sync.without(self.me).iter().any(HostId::is_server);
         self.view = view;
         self.role = if view.primary == self.me {
@@ -319,9 +320,7 @@ impl Replica {
     /// The backup tells what it has.
     fn hello(&mut self, next: Place, effects: &mut Effects) {
         let again = match self.standing {
-            Standing::Synced | Standing::CatchingUp { .. } => {
-                self.log.resend(self.view.epoch, next)
-            }
+            Standing::Synced | Standing::CatchingUp { .. } => self.log.resend(next),
             Standing::Alone | Standing::Joining(_) => None,
         };
         if let Some(messages) = again {
@@ -367,8 +366,8 @@ impl Replica {
                     epoch: self.view.epoch,
                     next: self.log.next(),
                 };
-                let sealed = self.log.seal(self.view.epoch);
-                effects.send.extend(sealed.map(|it| (Channel::Bulk, it)));
+                let rest = self.log.take().into_iter();
+                effects.send.extend(rest.map(|it| (Channel::Bulk, it)));
                 effects.send.push((Channel::Bulk, done.to_bytes()));
                 self.standing = Standing::CatchingUp {
                     until: self.log.next().index,
@@ -387,13 +386,9 @@ impl Replica {
                 });
             });
             self.journals.share(Some(number), true);
-            if self.log.is_batch_full() {
-                let sealed = self.log.seal(self.view.epoch);
-                effects.send.extend(sealed.map(|it| (Channel::Bulk, it)));
-            }
         }
-        let sealed = self.log.seal(self.view.epoch);
-        effects.send.extend(sealed.map(|it| (Channel::Bulk, it)));
+        let batches = self.log.take().into_iter();
+        effects.send.extend(batches.map(|it| (Channel::Bulk, it)));
     }
 
     /// The backup has more.

@@ -16,7 +16,8 @@ impl Tcb {
     /// Nothing can be sent at the moment: starts the persist timer if it is the window's doing.
     pub(super) fn await_window(&mut self, now: Instant) {
         if self.is_lost() {
-            if !self.timers.persisting() {
+            // In SYN-RECEIVED the SYN-ACK is the probe.
+            if self.state.is_synchronized() && !self.timers.persisting() {
                 self.probe_peer(now);
             }
             return;

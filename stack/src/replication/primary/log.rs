@@ -39,10 +39,14 @@ struct Sent {
 #[derive(Debug)]
 pub(crate) struct Log {
     id: Epoch,
+    /// Of the view in which batches leave.
+    epoch: Epoch,
     next: u64,
     applied: u64,
     batch: BytesMut,
     batched: u32,
+    /// Full batches that have not left.
+    ready: Vec<Bytes>,
     sent: VecDeque<Sent>,
     sent_bytes: usize,
     held: VecDeque<Held>,
@@ -52,10 +56,12 @@ impl Log {
     pub(crate) fn new(id: Epoch) -> Self {
         Self {
             id,
+            epoch: id,
             next: 0,
             applied: 0,
             batch: BytesMut::new(),
             batched: 0,
+            ready: Vec::new(),
             sent: VecDeque::new(),
             sent_bytes: 0,
             held: VecDeque::new(),
@@ -65,6 +71,11 @@ impl Log {
     /// The entry that will be the next.
     pub(crate) fn next(&self) -> Place {
         self.place(self.next)
+    }
+
+    /// From now on batches leave in this epoch.
+    pub(crate) fn enter(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
     }
 
     /// Entries that were not applied.
@@ -92,12 +103,21 @@ impl Log {
         entry.encode(&mut self.batch);
         self.batched += 1;
         self.next += 1;
+        if self.batch.len() >= BATCH_BYTES {
+            self.seal();
+        }
         self.next - 1
     }
 
-    /// True when the batch should leave before more is added.
+    /// True when something should leave before more is added.
     pub(crate) fn is_batch_full(&self) -> bool {
-        self.batch.len() >= BATCH_BYTES
+        !self.ready.is_empty()
+    }
+
+    /// Everything that has not left.
+    pub(crate) fn take(&mut self) -> Vec<Bytes> {
+        self.seal();
+        std::mem::take(&mut self.ready)
     }
 
     /// Somebody waits for the entry pushed last.
@@ -110,16 +130,16 @@ impl Log {
         });
     }
 
-    /// The batch as a message, if it is not empty.
-    pub(crate) fn seal(&mut self, epoch: Epoch) -> Option<Bytes> {
+    /// The batch becomes a message, if it is not empty.
+    fn seal(&mut self) {
         if self.batched == 0 {
-            return None;
+            return;
         }
         let count = std::mem::take(&mut self.batched);
         let first = self.next - u64::from(count);
         let mut message = self.batch.split();
         let mut head = BytesMut::with_capacity(ENTRIES_HEAD_BYTES);
-        put_entries_head(epoch, self.place(first), count, &mut head);
+        put_entries_head(self.epoch, self.place(first), count, &mut head);
         message[..ENTRIES_HEAD_BYTES].copy_from_slice(&head);
         let message = message.freeze();
         self.sent_bytes += message.len();
@@ -128,7 +148,7 @@ impl Log {
             count,
             message: message.clone(),
         });
-        Some(message)
+        self.ready.push(message);
     }
 
     /// Everything before `next` is applied; adds those who waited for it to `released`. False when that
@@ -152,7 +172,7 @@ impl Log {
     }
 
     /// The messages that a backup lacks that expects `next`; none if they are not here any more.
-    pub(crate) fn resend(&self, epoch: Epoch, next: Place) -> Option<Vec<Bytes>> {
+    pub(crate) fn resend(&self, next: Place) -> Option<Vec<Bytes>> {
         let fresh = next == Place::default() && self.applied == 0;
         let first = self.sent.front().map_or(self.next, |sent| sent.first);
         let known = next.log == self.id && next.index >= first.min(self.applied);
@@ -161,14 +181,14 @@ impl Log {
         }
         let wanted = |sent: &&Sent| sent.first + u64::from(sent.count) > next.index;
         let again = self.sent.iter().filter(wanted);
-        let again = again.map(|sent| self.again(epoch, sent));
+        let again = again.map(|sent| self.again(sent));
         Some(again.collect())
     }
 
     /// A batch once more, perhaps in a later epoch.
-    fn again(&self, epoch: Epoch, sent: &Sent) -> Bytes {
+    fn again(&self, sent: &Sent) -> Bytes {
         let mut message = BytesMut::with_capacity(sent.message.len());
-        put_entries_head(epoch, self.place(sent.first), sent.count, &mut message);
+        put_entries_head(self.epoch, self.place(sent.first), sent.count, &mut message);
         message.extend_from_slice(&sent.message[ENTRIES_HEAD_BYTES..]);
         message.freeze()
     }
@@ -180,6 +200,7 @@ impl Log {
         self.sent_bytes = 0;
         self.batch = BytesMut::new();
         self.batched = 0;
+        self.ready = Vec::new();
         self.applied = self.next;
     }
 }
