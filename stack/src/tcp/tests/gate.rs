@@ -43,7 +43,7 @@ impl Gate for AlwaysOpen {
     }
 }
 
-fn id() -> FourTuple {
+pub(super) fn id() -> FourTuple {
     FourTuple::new(
         "10.0.0.1:80".parse().unwrap(),
         "10.0.0.2:5000".parse().unwrap(),
