@@ -119,7 +119,7 @@ impl Tcp {
         for connection in &connections {
             {
                 let mut tcb = connection.tcb.lock();
-                tcb.surrender();
+                tcb.surrender(wakers);
                 tcb.take_wakers(wakers);
             }
             self.remove(connection);
@@ -147,7 +147,8 @@ impl Tcp {
 
 impl Tcb {
     /// Another host has this connection now: it ends here without a word to the peer.
-    pub(super) fn surrender(&mut self) {
+    pub(super) fn surrender(&mut self, wakers: &mut Vec<Waker>) {
+        wakers.extend(self.surviving().and_then(|it| it.waiting.take(true)));
         self.gating = None;
         self.finish(Some(Error::TakenOver));
         self.pending = super::tcb::Pending::default();

@@ -86,6 +86,14 @@ impl Tcb {
 
     /// CLOSED, with a RST to the peer.
     pub(super) fn reset_and_finish(&mut self, error: Error) {
+        if self.state.is_synchronized()
+            && let Some(resumed) = self.resumed.as_mut().filter(|it| !it.heard)
+        {
+            // A RST counts only where the peer stands, which is not known yet.
+            resumed.abort = true;
+            self.error = self.error.or(Some(error));
+            return;
+        }
         self.finish(Some(error));
         self.pending.reset = true;
     }

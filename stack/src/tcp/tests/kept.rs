@@ -120,7 +120,9 @@ impl Kept {
                 &self.input[(input.min(data_end) - 1) as usize..],
             )],
             right_edge: self.edge,
-            ts_recent: record.peer_timestamp,
+            abort: self.aborted,
+            number: 1,
+            probe_at: pair.now,
         };
         let parameters = pair.ends[SERVER].parameters.clone();
         let mut tcb = Tcb::from_record(parameters, pair.now, &record, continuation);
