@@ -13,6 +13,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::counters::{Counter, Counters};
+use crate::ip::RxPacket;
 use crate::packet::TxFrame;
 use crate::time::Instant;
 use outlive_driver::Transmit;
@@ -28,6 +29,18 @@ pub trait Permit: Send + Sync {
     fn may_receive(&self, now: Instant) -> bool {
         let _ = now;
         true
+    }
+
+    /// True when what arrives without permission to receive is wanted nevertheless, by
+    /// [`Permit::divert`].
+    fn diverts(&self, now: Instant) -> bool {
+        let _ = now;
+        false
+    }
+
+    /// Takes datagrams that arrived while another host has the service.
+    fn divert(&self, packets: Vec<RxPacket>) {
+        drop(packets);
     }
 }
 

@@ -40,6 +40,7 @@ use super::stages::{Core, Readers, Writers};
 use super::timers::Timers;
 use super::wake::Wake;
 use super::work::{Harvest, Work};
+use crate::counters::Counter;
 use crate::ip::{self, RxPacket, TxDatagram};
 use crate::socket::{Runtime, WaitError};
 use crate::tcp::{Connection, FourTuple};
@@ -356,6 +357,15 @@ impl Runtime for Pipeline {
         let input = Input::Timer(deadline, waker);
         // Fails when the stack has stopped.
         let _ = self.line(None).channels.transport_writer.send(input);
+    }
+
+    fn inject(&self, packets: Vec<RxPacket>) {
+        let line = self.line(None);
+        let count = packets.len() as u64;
+        if line.channels.ip_reader.try_send(packets).is_err() {
+            let counters = &line.shared.core.counters;
+            counters.add(Counter::EthernetDropBehind, count);
+        }
     }
 
     fn look_at_neighbours(&self) {

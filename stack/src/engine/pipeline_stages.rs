@@ -126,7 +126,11 @@ impl EthernetReaderStage {
             if self.permit.may_receive(now) {
                 self.stage.process(now, &mut frames, &mut outcome);
             } else {
-                self.stage.overhear(now, &mut frames, &mut outcome);
+                let diverts = self.permit.diverts(now);
+                let diverted = self.stage.overhear(now, &mut frames, diverts, &mut outcome);
+                if diverts {
+                    self.permit.divert(diverted);
+                }
             }
             self.hand_on(shared, &mut outcome);
         }

@@ -188,6 +188,18 @@ impl Queue {
         blocked
     }
 
+    /// Takes datagrams that did not come through the device.
+    pub(crate) fn inject(&self, mut packets: Vec<RxPacket>) {
+        let dropped = {
+            let mut loopback = self.loopback.lock();
+            loopback.append(&mut packets);
+            bound_loopback(&mut loopback, LOOPBACK_LIMIT)
+        };
+        self.count_full(dropped as usize);
+        self.has_loopback.store(true, Ordering::Release);
+        self.ring_leader();
+    }
+
     fn count_full(&self, dropped: usize) {
         if dropped > 0 {
             tracing::debug!(dropped, "no room");

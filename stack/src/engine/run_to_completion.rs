@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::clock;
 use super::executor::Executor;
 use super::queue::Queue;
-use crate::ip::TxDatagram;
+use crate::ip::{RxPacket, TxDatagram};
 use crate::socket::{Runtime, WaitError};
 use crate::tcp::{Connection, FourTuple};
 use crate::time::Instant;
@@ -111,6 +111,10 @@ impl Runtime for RunToCompletion {
         if queue.timers.lock().wake_at(deadline, waker) {
             queue.ring_leader();
         }
+    }
+
+    fn inject(&self, packets: Vec<RxPacket>) {
+        self.queue(None).inject(packets);
     }
 
     fn look_at_neighbours(&self) {

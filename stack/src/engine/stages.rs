@@ -111,7 +111,11 @@ impl Readers {
         if self.permit.may_receive(now) {
             self.ethernet.process(now, frames, outcome);
         } else {
-            self.ethernet.overhear(now, frames, outcome);
+            let diverts = self.permit.diverts(now);
+            let diverted = self.ethernet.overhear(now, frames, diverts, outcome);
+            if diverts {
+                self.permit.divert(diverted);
+            }
         }
         harvest.work.frames.append(&mut outcome.replies);
         harvest.work.packets.append(&mut outcome.released);

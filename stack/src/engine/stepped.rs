@@ -297,6 +297,12 @@ impl Runtime for World {
         self.timers.lock().wake_at(deadline, waker);
     }
 
+    fn inject(&self, mut packets: Vec<RxPacket>) {
+        let stages = &mut *self.stages.lock();
+        stages.loopback.append(&mut packets);
+        self.count_full(bound_loopback(&mut stages.loopback, LOOPBACK_LIMIT) as usize);
+    }
+
     fn look_at_neighbours(&self) {
         self.outbox.lock().neighbours_due = true;
     }

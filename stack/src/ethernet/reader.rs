@@ -66,34 +66,53 @@ impl EthernetReader {
         }
     }
 
-    /// Learns from ARP who our neighbours are, says nothing, and drops all of `frames`: for a host that
-    /// may have to take our addresses over from another one.
-    pub fn overhear(&mut self, now: Instant, frames: &mut Vec<RxFrame>, outcome: &mut Outcome) {
-        let link = &self.link;
-        let dropped = frames.len() as u64;
-        link.counters.add(Counter::EthernetDropClosed, dropped);
+    /// Learns from ARP who our neighbours are, says nothing, and takes nothing of `frames`: for a host that
+    /// may have to take our addresses over from another one. With `divert`, datagrams for our station are
+    /// returned.
+    pub fn overhear(
+        &mut self,
+        now: Instant,
+        frames: &mut Vec<RxFrame>,
+        divert: bool,
+        outcome: &mut Outcome,
+    ) -> Vec<RxPacket> {
+        let closed = Counter::EthernetDropClosed;
+        self.link.counters.add(closed, frames.len() as u64);
+        let mut diverted = Vec::new();
         for mut frame in frames.drain(..) {
             let Ok(header) = ethernet::parse(&frame.data) else {
                 continue;
             };
-            let heard = link.medium == Medium::Ethernet
-                && header.ether_type == TYPE_ARP
-                && self.cast(&header).is_some()
+            let heard = self.link.medium == Medium::Ethernet
                 && self.is_our_vlan(frame.vlan_tci, header.vlan_tci);
-            if !heard {
-                continue;
-            }
-            frame.data.advance(header.len());
-            let Ok(packet) = arp::parse(&frame.data) else {
+            let Some(cast) = self.cast(&header).filter(|_| heard) else {
                 continue;
             };
-            let named = packet.sender_mac.is_station() && !packet.sender.is_unspecified();
-            if named && is_plausible(&packet) && !link.holds(packet.sender) {
-                // Whoever asks for us will have to be answered by the host that takes over.
-                let for_us = link.holds(packet.target);
-                let told = if for_us { Told::Us } else { Told::Everybody };
-                outcome.released.extend(self.learn(now, &packet, told));
+            match header.ether_type {
+                TYPE_ARP => {
+                    frame.data.advance(header.len());
+                    self.overhear_arp(now, &frame.data, outcome);
+                }
+                TYPE_IPV4 | TYPE_IPV6 if divert => {
+                    diverted.push(packet(frame, header.len(), cast));
+                }
+                _ => {}
             }
+        }
+        diverted
+    }
+
+    fn overhear_arp(&self, now: Instant, data: &[u8], outcome: &mut Outcome) {
+        let link = &self.link;
+        let Ok(packet) = arp::parse(data) else {
+            return;
+        };
+        let named = packet.sender_mac.is_station() && !packet.sender.is_unspecified();
+        if named && is_plausible(&packet) && !link.holds(packet.sender) {
+            // Whoever asks for us will have to be answered by the host that takes over.
+            let for_us = link.holds(packet.target);
+            let told = if for_us { Told::Us } else { Told::Everybody };
+            outcome.released.extend(self.learn(now, &packet, told));
         }
     }
 
@@ -111,19 +130,12 @@ impl EthernetReader {
         if !self.is_our_vlan(frame.vlan_tci, header.vlan_tci) {
             return counters.drop_packet(Counter::EthernetDropVlan, &header);
         }
-        let header_len = header.len();
-        frame.data.advance(header_len);
         match header.ether_type {
-            TYPE_IPV4 | TYPE_IPV6 => outcome.packets.push(RxPacket {
-                cast,
-                checksum: strip_checksum(frame.checksum, header_len),
-                segmentation: frame.segmentation.map(|segmentation| Segmentation {
-                    header_len: segmentation.header_len.saturating_sub(header_len as u16),
-                    ..segmentation
-                }),
-                data: frame.data,
-            }),
-            TYPE_ARP => self.arp(now, &header, &frame.data, outcome),
+            TYPE_IPV4 | TYPE_IPV6 => outcome.packets.push(packet(frame, header.len(), cast)),
+            TYPE_ARP => {
+                frame.data.advance(header.len());
+                self.arp(now, &header, &frame.data, outcome);
+            }
             _ => counters.drop_packet(Counter::EthernetDropType, &header),
         }
     }
@@ -191,6 +203,20 @@ impl EthernetReader {
         drop(neighbours);
         self.link.counters.add(Counter::NeighbourEvicted, evicted);
         released
+    }
+}
+
+/// The datagram behind a header of that length.
+fn packet(mut frame: RxFrame, header_len: usize, cast: Cast) -> RxPacket {
+    frame.data.advance(header_len);
+    RxPacket {
+        cast,
+        checksum: strip_checksum(frame.checksum, header_len),
+        segmentation: frame.segmentation.map(|segmentation| Segmentation {
+            header_len: segmentation.header_len.saturating_sub(header_len as u16),
+            ..segmentation
+        }),
+        data: frame.data,
     }
 }
 

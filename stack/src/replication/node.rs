@@ -25,6 +25,9 @@ use crate::engine::{Permit, Stack};
 use crate::tcp::gate::Gate;
 use crate::time::Instant;
 
+/// A handover that takes longer did not come about.
+const HANDOVER_WITHIN: Duration = Duration::from_millis(500);
+
 /// What a node is told when it starts.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
@@ -75,7 +78,15 @@ pub struct Node {
     failed: AtomicBool,
     /// Views are taken up by one thread at a time.
     working: Mutex<()>,
-    handing_over: AtomicBool,
+    handover: Mutex<Option<Handover>>,
+}
+
+/// A handover on its way.
+#[derive(Clone, Copy, Debug)]
+struct Handover {
+    since: Instant,
+    /// The lease was given up.
+    released: bool,
 }
 
 /// The membership with what its outputs are gathered in.
@@ -121,7 +132,7 @@ impl Node {
             views: Mutex::default(),
             failed: AtomicBool::new(false),
             working: Mutex::new(()),
-            handing_over: AtomicBool::new(false),
+            handover: Mutex::new(None),
         })
     }
 
@@ -216,7 +227,7 @@ impl Node {
                 break;
             };
             tracing::info!(%view, "view");
-            self.handing_over.store(false, Ordering::Release);
+            *self.handover.lock() = None;
             self.service.view(now, view);
         }
         self.service.poll(now);
@@ -245,7 +256,8 @@ impl Node {
             now + left.max(Duration::from_millis(1))
         });
         let service = self.service.next_deadline();
-        [waiting, service]
+        let handover = self.handover.lock().map(|it| it.since + HANDOVER_WITHIN);
+        [waiting, service, handover]
             .into_iter()
             .flatten()
             .fold(votes, Instant::min)
@@ -263,24 +275,35 @@ impl Node {
             return Err(HandoverError::NotSynced);
         }
         tracing::info!("handing the service over");
-        self.service.close();
-        self.handing_over.store(true, Ordering::Release);
+        self.service.begin_handover(now, HANDOVER_WITHIN);
+        *self.handover.lock() = Some(Handover {
+            since: now,
+            released: false,
+        });
         self.continue_handover(now);
         Ok(())
     }
 
     /// Silent since it began, this host gives up its lease once the other one has applied everything.
     fn continue_handover(&self, now: Instant) {
-        if !self.handing_over.load(Ordering::Acquire) || self.service.status().lag_entries > 0 {
+        let Some(mut handover) = *self.handover.lock() else {
+            return;
+        };
+        if now.since(handover.since) >= HANDOVER_WITHIN {
+            tracing::warn!("the handover did not come about: this host goes on");
+            *self.handover.lock() = None;
+            self.service.end_handover();
+            return;
+        }
+        if handover.released || self.service.status().lag_entries > 0 {
             return;
         }
         let peer = self.config.membership.peer();
-        let mut released = false;
         self.vote(now, |membership| {
-            released = membership.release_to(now, peer);
+            handover.released = membership.release_to(now, peer);
         });
-        if released {
-            self.handing_over.store(false, Ordering::Release);
+        if let Some(kept) = self.handover.lock().as_mut() {
+            kept.released = handover.released;
         }
     }
 

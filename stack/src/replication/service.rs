@@ -13,42 +13,29 @@ use parking_lot::Mutex;
 
 use super::backup::{News, What};
 use super::carrier::Carrier;
+use super::door::Door;
 use super::entry::Reason;
+use super::forward::{Forwarded, MOST_WAITING};
 use super::membership::Lease;
 use super::message::Message;
-use super::primary::Held;
+use super::primary::{Held, Standing};
 use super::replica::{Effects, Replica, Role};
 use super::status::Status;
 use super::takeover::{Estate, TIMESTAMP_BUMP_MS};
 use super::view::{HostId, View};
 use crate::engine::{Permit, Stack, WeakStack};
+use crate::ip::RxPacket;
 use crate::tcp::gate::{Commit, Decision, Gate};
 use crate::tcp::{Connection, FourTuple, Tcb};
 use crate::time::Instant;
 
 /// So long after a takeover nobody is told that his connection is unknown here.
 const HUSH: Duration = Duration::from_secs(120);
+/// After a handover frames may still come to the old host: until the network knows.
+const FORWARD_FOR: Duration = Duration::from_secs(1);
 /// The addresses are announced this often after a takeover, beside at once.
 const ANNOUNCEMENTS: u32 = 60;
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
-
-/// When the stack may send and receive: with a lease, once it has taken over.
-#[derive(Debug)]
-pub(crate) struct Door {
-    lease: Arc<Lease>,
-    open: AtomicBool,
-}
-
-impl Permit for Door {
-    fn may_send(&self, now: Instant) -> bool {
-        self.open.load(Ordering::Acquire) && self.lease.is_valid(now)
-    }
-
-    fn may_receive(&self, _now: Instant) -> bool {
-        // What arrives while the lease is being renewed is answered afterwards.
-        self.open.load(Ordering::Acquire)
-    }
-}
 
 /// What the last takeover did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +58,8 @@ pub struct Service {
     carrier: Arc<dyn Carrier>,
     door: Arc<Door>,
     pub(crate) replica: Mutex<Replica>,
+    /// Datagrams that the host sent on that had the service before, until this one has it.
+    arrivals: Mutex<Vec<RxPacket>>,
     stack: OnceLock<WeakStack>,
     /// What to add to our clock to have the peer's, in nanoseconds.
     peer_clock_ns: AtomicI64,
@@ -93,12 +82,10 @@ impl Service {
     ) -> Arc<Self> {
         Arc::new(Self {
             peer,
+            door: Arc::new(Door::new(lease, Arc::clone(&carrier), peer)),
             carrier,
-            door: Arc::new(Door {
-                lease,
-                open: AtomicBool::new(false),
-            }),
             replica: Mutex::new(Replica::new(me, journal_bytes)),
+            arrivals: Mutex::default(),
             stack: OnceLock::new(),
             peer_clock_ns: AtomicI64::new(0),
             now_ns: AtomicU64::new(0),
@@ -228,9 +215,28 @@ impl Service {
 
     /// A message of the peer about the log.
     pub fn receive(&self, now: Instant, message: Message) {
+        if let Message::Forward(packet) = message {
+            self.arrived(packet);
+            return;
+        }
         self.with(now, |replica, effects| {
             replica.receive(now, message, effects);
         });
+    }
+
+    /// A datagram for this host came to the other one.
+    fn arrived(&self, packet: Forwarded) {
+        let packet = packet.into_packet();
+        if self.door.is_open()
+            && let Some(stack) = self.stack()
+        {
+            stack.runtime().inject(vec![packet]);
+            return;
+        }
+        let mut waiting = self.arrivals.lock();
+        if waiting.len() < MOST_WAITING {
+            waiting.push(packet);
+        }
     }
 
     /// A message that could not be read.
@@ -260,9 +266,24 @@ impl Service {
         self.replica.lock().waiting(now)
     }
 
+    /// A planned handover begins: nothing leaves from now on, and what arrives goes to the peer, until a
+    /// view says who serves, or for `at_most`.
+    pub fn begin_handover(&self, now: Instant, at_most: Duration) {
+        self.door.forward_until(now + at_most);
+        self.door.close();
+    }
+
+    /// The handover did not come about: this host goes on.
+    pub fn end_handover(&self) {
+        let replica = self.replica.lock();
+        if replica.role == Role::Primary {
+            self.door.open();
+        }
+    }
+
     /// This host is not, or may not be, the primary any more: nothing leaves from now on.
     pub fn close(&self) {
-        self.door.open.store(false, Ordering::Release);
+        self.door.close();
     }
 
     /// A newer view was decided.
@@ -274,13 +295,13 @@ impl Service {
         if !changed {
             if role == Role::Primary && self.takeover.lock().is_some() {
                 // Silent for a handover that did not come about.
-                self.door.open.store(true, Ordering::Release);
+                self.door.open();
             }
             return;
         }
         match role {
             Role::Primary => self.take_over(now),
-            Role::Backup | Role::None => self.surrender(),
+            Role::Backup | Role::None => self.surrender(now),
         }
     }
 
@@ -316,7 +337,11 @@ impl Service {
             }
         }
         report.adopted = adopted.len();
-        self.door.open.store(true, Ordering::Release);
+        self.door.open();
+        let arrivals = std::mem::take(&mut *self.arrivals.lock());
+        if !arrivals.is_empty() {
+            stack.runtime().inject(arrivals);
+        }
         stack.announce(ANNOUNCEMENTS, ANNOUNCE_EVERY);
         stack.runtime().output_all(&adopted);
         wakers.into_iter().for_each(Waker::wake);
@@ -331,8 +356,12 @@ impl Service {
     }
 
     /// Another host serves: our connections are its connections now.
-    fn surrender(&self) {
+    fn surrender(&self, now: Instant) {
         self.close();
+        if self.door.is_forwarding(now) {
+            self.door.forward_until(now + FORWARD_FOR);
+        }
+        self.arrivals.lock().clear();
         let Some(stack) = self.stack() else {
             return;
         };
@@ -358,7 +387,7 @@ impl Service {
     /// Why a connection would not survive this host.
     pub fn lost(&self, number: u64) -> Option<Reason> {
         let replica = self.replica.lock();
-        if !replica.standing.is_gated() {
+        if !matches!(replica.standing, Standing::Synced) {
             return Some(Reason::NoBackup);
         }
         replica.journals.lost(number)
@@ -388,6 +417,10 @@ impl Gate for Service {
         let mut replica = self.replica.lock();
         replica.flush(now, &mut effects);
         self.send(&mut effects);
+    }
+
+    fn exposed(&self, number: u64) -> Option<Reason> {
+        self.lost(number)
     }
 
     fn forget(&self, number: u64) {

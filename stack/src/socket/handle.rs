@@ -145,6 +145,8 @@ impl Handle {
     }
 
     pub(super) fn info(&self) -> Info {
+        let tcp = &self.stack.core().tcp;
+        tcp.look_at_protection(&self.connection);
         self.connection.tcb.lock().info()
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use crate::engine::Executor;
-use crate::ip::TxDatagram;
+use crate::ip::{RxPacket, TxDatagram};
 use crate::tcp::{Connection, FourTuple};
 use crate::time::Instant;
 
@@ -66,6 +66,9 @@ pub(crate) trait Runtime: Send + Sync {
 
     /// Wakes `waker` at `deadline`.
     fn wake_at(&self, deadline: Instant, waker: Waker);
+
+    /// Takes datagrams that came to another host.
+    fn inject(&self, packets: Vec<RxPacket>);
 
     /// Has the Ethernet writer look at claims and questions that are due, soon or before this returns.
     fn look_at_neighbours(&self);

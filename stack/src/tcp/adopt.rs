@@ -111,6 +111,18 @@ impl Tcp {
         Ok(connection)
     }
 
+    /// Brings up to date what `connection` knows of its protection, for whoever asks.
+    pub(crate) fn look_at_protection(&self, connection: &Connection) {
+        let Some(gate) = &self.gate else {
+            return;
+        };
+        let number = connection.tcb.lock().gate_number();
+        if number != 0 {
+            let reason = gate.exposed(number);
+            connection.tcb.lock().set_exposed(reason);
+        }
+    }
+
     /// Another host has all connections from now on: here they end without a word to anybody but the
     /// applications, and their gate is not asked any more. Whoever calls this has made sure that no frame
     /// leaves. Returns how many there were.

@@ -189,6 +189,12 @@ pub trait Gate: Send + Sync {
         let _ = now;
     }
 
+    /// Why the connection would not survive its host; none if it would.
+    fn exposed(&self, number: u64) -> Option<Reason> {
+        let _ = number;
+        None
+    }
+
     /// The connection is over and forgotten.
     fn forget(&self, number: u64) {
         let _ = number;

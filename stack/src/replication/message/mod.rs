@@ -9,6 +9,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 pub use self::codec::{Decoded, Malformed};
 use super::entry::Entry;
+use super::forward::Forwarded;
 use super::membership;
 use super::view::Epoch;
 
@@ -85,8 +86,8 @@ pub enum Message {
         /// Some connections.
         hints: Vec<Hint>,
     },
-    /// A frame for a connection that the other host has.
-    Forward(Bytes),
+    /// A datagram that came to the host that had the service before.
+    Forward(Forwarded),
 }
 
 const MEMBERSHIP: u8 = 1;
@@ -137,9 +138,9 @@ impl Message {
                     into.put_u64(hint.position);
                 }
             }
-            Self::Forward(frame) => {
+            Self::Forward(packet) => {
                 into.put_u8(FORWARD);
-                into.put_slice(frame);
+                packet.encode(into);
             }
         }
     }
@@ -193,7 +194,7 @@ impl Message {
                 Self::Applied { epoch, next }
             }
             HINTS => get_hints(&mut rest)?,
-            FORWARD => return Ok(Self::Forward(rest)),
+            FORWARD => return Ok(Self::Forward(Forwarded::decode(rest)?)),
             kind => return Err(Malformed::Kind(kind)),
         };
         if rest.is_empty() {

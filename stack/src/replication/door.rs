@@ -1,0 +1,89 @@
+//! When the stack may send and receive: with a lease, once it has taken over, and until it hands the service
+//! over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::carrier::{Carrier, Channel};
+use super::forward::Forwarded;
+use super::membership::Lease;
+use super::message::Message;
+use super::view::HostId;
+use crate::engine::Permit;
+use crate::ip::RxPacket;
+use crate::time::Instant;
+
+/// The engine's permit.
+pub(crate) struct Door {
+    lease: Arc<Lease>,
+    open: AtomicBool,
+    /// Until when (in nanoseconds) datagrams that arrive at the closed door are sent on.
+    forwards_until: AtomicU64,
+    carrier: Arc<dyn Carrier>,
+    peer: HostId,
+}
+
+impl Door {
+    pub(crate) fn new(lease: Arc<Lease>, carrier: Arc<dyn Carrier>, peer: HostId) -> Self {
+        Self {
+            lease,
+            open: AtomicBool::new(false),
+            forwards_until: AtomicU64::new(0),
+            carrier,
+            peer,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn open(&self) {
+        self.forwards_until.store(0, Ordering::Release);
+        self.open.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn close(&self) {
+        self.open.store(false, Ordering::Release);
+    }
+
+    /// What arrives until then goes to the other host.
+    pub(crate) fn forward_until(&self, until: Instant) {
+        self.forwards_until
+            .store(until.as_nanos(), Ordering::Release);
+    }
+
+    pub(crate) fn is_forwarding(&self, now: Instant) -> bool {
+        now.as_nanos() < self.forwards_until.load(Ordering::Acquire)
+    }
+}
+
+impl Permit for Door {
+    fn may_send(&self, now: Instant) -> bool {
+        self.is_open() && self.lease.is_valid(now)
+    }
+
+    fn may_receive(&self, _now: Instant) -> bool {
+        // What arrives while the lease is being renewed is answered afterwards.
+        self.is_open()
+    }
+
+    fn diverts(&self, now: Instant) -> bool {
+        self.is_forwarding(now)
+    }
+
+    fn divert(&self, packets: Vec<RxPacket>) {
+        for packet in packets.into_iter().filter_map(Forwarded::from_packet) {
+            let message = Message::Forward(packet).to_bytes();
+            self.carrier.send(self.peer, Channel::Bulk, message);
+        }
+    }
+}
+
+impl std::fmt::Debug for Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Door")
+            .field("open", &self.is_open())
+            .finish_non_exhaustive()
+    }
+}
