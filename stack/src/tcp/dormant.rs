@@ -59,7 +59,7 @@ impl Tcp {
         wakers: &mut Vec<Waker>,
     ) {
         let ended = self.with_numbered(id, number, |tcb| {
-            tcb.outlive_peer(fin);
+            tcb.outlive_peer(fin, wakers);
             tcb.take_wakers(wakers);
         });
         if let Some((connection, ())) = ended {
@@ -194,11 +194,11 @@ impl Tcb {
 
     /// The connection is over, and perhaps only the application is not through with it: then what it still
     /// writes is dropped, up to the `fin` that the other host's wrote.
-    fn outlive_peer(&mut self, fin: Option<u64>) {
+    fn outlive_peer(&mut self, fin: Option<u64>, wakers: &mut Vec<Waker>) {
         let whole = self.rcv.fin < self.rcv.nxt;
         match fin {
             Some(fin) if whole && self.is_dormant() => self.advance_to(fin),
-            _ => self.surrender(),
+            _ => self.surrender(wakers),
         }
     }
 }

@@ -106,6 +106,7 @@ impl Kept {
             self.hint.max(output)
         };
         let continuation = Continuation {
+            dormant: false,
             state: match (self.fin, self.peer_fin) {
                 (None, false) => State::Established,
                 (None, true) => State::CloseWait,
