@@ -330,7 +330,8 @@ impl Node {
 
     /// Tells the service's news to the membership.
     fn after_service(&self, now: Instant) {
-        if self.service.take_join() {
+        // Again and again: a path that was just coming up is no reason to stay without a backup.
+        if self.service.take_join() | self.service.wants_join() {
             let peer = self.config.membership.peer();
             self.vote(now, |membership| membership.propose_join(now, peer));
         }
@@ -349,8 +350,9 @@ impl Node {
         } = &mut *voting;
         call(membership);
         membership.poll(now, outputs);
+        let primary = membership.is_primary();
         for output in outputs.drain(..) {
-            if !self.carry_out(now, output, clock) {
+            if !self.carry_out(now, output, primary, clock) {
                 self.fail();
                 return;
             }
@@ -358,7 +360,13 @@ impl Node {
     }
 
     /// False when it could not be done: then nothing that follows may be.
-    fn carry_out(&self, now: Instant, output: Output, clock: &mut ClockOffset) -> bool {
+    fn carry_out(
+        &self,
+        now: Instant,
+        output: Output,
+        primary: bool,
+        clock: &mut ClockOffset,
+    ) -> bool {
         match output {
             Output::Persist(durable) => {
                 if let Err(error) = self.storage.store(&durable) {
@@ -374,10 +382,16 @@ impl Node {
             Output::View(view) => {
                 if view.primary != self.config.membership.me {
                     self.service.close();
+                } else if !primary {
+                    // An earlier life of this host was primary; what it had is gone.
+                    return true;
                 }
                 self.views.lock().push_back(view);
             }
             Output::Fence(host) => self.fence.fence(host),
+            Output::Restarted(host) if host == self.config.membership.peer() => {
+                self.service.peer_restarted(now);
+            }
             Output::Clock {
                 host,
                 offset_ns,

@@ -69,6 +69,8 @@ pub(crate) struct Replica {
     pub(crate) backup: Backup,
     pub(crate) refusals: Refusals,
     connected: bool,
+    /// The other host said that it has no copy, though the view says that it has one.
+    copy_lost: bool,
     /// Since when the oldest entry waits, or the connection to the other host is broken.
     waiting_since: Option<Instant>,
     hello_at: Instant,
@@ -86,6 +88,7 @@ impl Replica {
             backup: Backup::default(),
             refusals: Refusals::default(),
             connected: false,
+            copy_lost: false,
             waiting_since: None,
             hello_at: Instant::FAR_FUTURE,
         }
@@ -203,8 +206,27 @@ impl Replica {
     /// How long something has waited for the other host, or how long it has been away.
     pub(crate) fn waiting(&self, now: Instant) -> Option<Duration> {
         let since = self.waiting_since.filter(|_| self.standing.needs_view())?;
-        let waits = !self.connected || self.log.lag() > 0;
+        let waits = !self.connected || self.copy_lost || self.log.lag() > 0;
         waits.then(|| now.since(since))
+    }
+
+    /// The other host's process is another one: its copy is gone.
+    pub(crate) fn peer_restarted(&mut self, effects: &mut Effects) {
+        if self.role != Role::Primary {
+            return;
+        }
+        if self.standing.needs_view() {
+            self.waiting_since = Some(Instant::ZERO);
+            self.copy_lost = true;
+        } else {
+            self.stand_alone(effects);
+        }
+    }
+
+    /// The copy is complete, and the view does not say so yet.
+    pub(crate) const fn wants_join(&self) -> bool {
+        let asked = matches!(self.standing, Standing::CatchingUp { proposed: true, .. });
+        asked && self.connected && !self.copy_lost
     }
 
     /// Nobody has a copy: all that waited goes on.
@@ -220,6 +242,7 @@ impl Replica {
             return false;
         }
         let before = self.role;
+        self.copy_lost = false;
         self.log.enter(view.epoch);
         let peer_in_sync = view.in_sync.without(self.me).iter().any(HostId::is_server);
         self.view = view;
@@ -334,7 +357,7 @@ impl Replica {
         if self.standing.needs_view() {
             // It has lost its copy, and the view says otherwise: that has to change first.
             self.waiting_since = Some(Instant::ZERO);
-            self.connected = false;
+            self.copy_lost = true;
             return;
         }
         self.stand_alone(effects);
@@ -350,7 +373,6 @@ impl Replica {
             epoch: self.view.epoch,
             first: self.log.next(),
         };
-        self.connected = true;
         effects.send.push((Channel::Bulk, begin.to_bytes()));
         self.continue_snapshot(effects);
     }

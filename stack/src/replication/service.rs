@@ -115,6 +115,16 @@ impl Service {
         self.peer_clock_ns.store(offset_ns, Ordering::Relaxed);
     }
 
+    /// The peer's process is another one.
+    pub(super) fn peer_restarted(&self, now: Instant) {
+        self.with(now, Replica::peer_restarted);
+    }
+
+    /// The peer's copy is complete, and the view has been asked to say so.
+    pub(super) fn wants_join(&self) -> bool {
+        self.replica.lock().wants_join()
+    }
+
     /// True once after the peer's copy became complete: the view should say so.
     pub fn take_join(&self) -> bool {
         self.join.swap(false, Ordering::AcqRel)
@@ -424,7 +434,10 @@ impl Gate for Service {
     }
 
     fn forget(&self, number: u64) {
-        self.replica.lock().forget(number);
+        // Behind a closed door the peer has not heard of the end: whoever takes over tells it.
+        if self.door.is_open() {
+            self.replica.lock().forget(number);
+        }
     }
 }
 

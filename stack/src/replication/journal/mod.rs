@@ -104,7 +104,7 @@ impl Journal {
             input: Stretch::new(FIRST_BYTE),
             committed: FIRST_BYTE,
             peer_fin: None,
-            right_edge: FIRST_BYTE + u64::from(record.first_window),
+            right_edge: record.right_edge(),
             fin: None,
             closed_first: false,
             abort: false,
