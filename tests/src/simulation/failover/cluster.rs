@@ -1,29 +1,27 @@
 //! A service and its clients, ready to be disturbed.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use outlive::engine::{Config, Stack};
+use outlive::replication::survival::{ReplayOptions, Survival};
+use outlive::tcp::gate::Hot;
 use outlive_driver::impairment::Impairment;
-use outlive_driver::{Capabilities, Instant};
 
 use super::calling::{Manner, Record, call};
 use super::channels::Quality;
 use super::local_clock::LocalClock;
-use super::machine::Client;
 use super::script::Script;
-use super::server::{Alone, PORT, capabilities, configured, service};
-use super::serving::{Complaints, serve};
+use super::server::service;
+use super::serving::Complaints;
 use super::world::World;
-use crate::simulation::host::{address, mac};
-use crate::simulation::node::OurNode;
+use crate::simulation::host::address;
 use crate::simulation::world::Violation;
-use outlive::ip::{self, Cidr};
-use outlive::socket::asynchronous::TcpListener;
 
+/// The witness's number in the world.
+pub const WITNESS: usize = 2;
 /// Clients have the host numbers of their addresses from here on.
-const FIRST_CLIENT: u8 = 10;
+pub(super) const FIRST_CLIENT: u8 = 10;
 
 /// What a cluster is made of.
 #[derive(Clone)]
@@ -44,6 +42,10 @@ pub struct Setting {
     pub mtu: usize,
     /// The hosts' clocks, in order; those without one have the world's.
     pub clocks: Vec<LocalClock>,
+    /// How connections outlive their server.
+    pub survival: Survival,
+    /// Cables carry segments of 64 KiB as they are, and nobody watches them: for what is very long.
+    pub fused: bool,
 }
 
 impl Default for Setting {
@@ -60,6 +62,11 @@ impl Default for Setting {
             quality: Quality::default(),
             mtu: 1500,
             clocks: Vec::new(),
+            survival: Survival::Replay(ReplayOptions {
+                log_bytes: 4 << 20,
+                hot: Hot::Never,
+            }),
+            fused: false,
         }
     }
 }
@@ -80,63 +87,21 @@ pub struct Cluster {
     pub world: World,
     /// What was asked for so far.
     pub connections: Vec<Connection>,
-    clients: Vec<(usize, Stack)>,
-    complaints: Complaints,
+    pub(super) clients: Vec<(usize, Stack)>,
+    pub(super) complaints: Complaints,
 }
 
 impl Cluster {
-    /// One server that nobody stands in for.
+    /// How many clients there are.
     #[must_use]
-    pub fn alone(setting: &Setting) -> Self {
-        let mut world = World::new(setting.seed, 0, setting.quality.clone());
-        let complaints = Complaints::default();
-        let (clock, noted) = (world.clock(), Rc::clone(&complaints));
-        let (config, seed, mtu) = (setting.server.clone(), setting.seed, setting.mtu);
-        let boot = move |now: Instant, tasks: &mut crate::simulation::tasks::Tasks| {
-            let capabilities = capabilities(mtu, false);
-            let server = Alone::new(&capabilities, configured(config.clone(), seed), now);
-            let listener = TcpListener::bind(&server.stack(), ("0.0.0.0", PORT));
-            let listener = listener.expect("the port is free");
-            let spawner = tasks.spawner();
-            tasks.spawn_service(serve(clock.clone(), spawner, listener, Rc::clone(&noted)));
-            Box::new(server) as Box<dyn super::machine::Machine>
-        };
-        world.add(clock_of(setting, 0), &setting.cables, Box::new(boot));
-        let mut cluster = Self {
-            world,
-            connections: Vec::new(),
-            clients: Vec::new(),
-            complaints,
-        };
-        cluster.add_clients(setting);
-        cluster
+    pub fn clients(&self) -> usize {
+        self.clients.len()
     }
 
-    fn add_clients(&mut self, setting: &Setting) {
-        for index in 0..setting.clients {
-            let number = FIRST_CLIENT + index;
-            let capabilities = Capabilities::plain_ethernet(mac(number), setting.mtu);
-            let cidr = Cidr::new(address(number).into(), 24).expect("24 bits are possible");
-            let config = Config {
-                ip: ip::Config {
-                    addresses: vec![cidr],
-                    ..setting.client.ip.clone()
-                },
-                seed: Some(setting.seed ^ u64::from(number) << 48),
-                ..setting.client.clone()
-            };
-            let stack: Rc<RefCell<Option<Stack>>> = Rc::default();
-            let made = Rc::clone(&stack);
-            let boot = move |now, _: &mut crate::simulation::tasks::Tasks| {
-                let node = OurNode::new_at(&capabilities, config.clone(), now);
-                *made.borrow_mut() = Some(node.stack());
-                Box::new(Client(node)) as Box<dyn super::machine::Machine>
-            };
-            let clock = clock_of(setting, 3 + usize::from(index));
-            let host = self.world.add(clock, &setting.cables, Box::new(boot));
-            let stack = stack.borrow_mut().take().expect("it was started");
-            self.clients.push((host, stack));
-        }
+    /// Who serves.
+    #[must_use]
+    pub fn owner(&self) -> Option<usize> {
+        self.world.owners().first().copied()
     }
 
     /// A client begins a connection.
@@ -163,16 +128,33 @@ impl Cluster {
         });
     }
 
+    /// Connections that were begun and are not done.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        let seen = self.connections.iter().map(|c| c.record.borrow());
+        let open = seen.filter(|seen| seen.address.is_some() && !seen.done);
+        open.count() as u64
+    }
+
+    /// Runs until one server serves and the other one has a complete copy.
+    ///
+    /// # Errors
+    /// When an oracle is violated, or that takes longer than `limit`.
+    pub fn settle(&mut self, limit: Duration) -> Result<(), Violation> {
+        if self.world.run_until(limit, World::is_whole)? {
+            return Ok(());
+        }
+        let what = format!("no pair in sync after {limit:?}");
+        Err(self.world.violation(&what))
+    }
+
     /// Runs until all clients are done.
     ///
     /// # Errors
     /// When an oracle is violated, or they are not done after `limit`.
     pub fn finish(&mut self, limit: Duration) -> Result<(), Violation> {
-        let records: Vec<_> = self
-            .connections
-            .iter()
-            .map(|c| Rc::clone(&c.record))
-            .collect();
+        let records = self.connections.iter().map(|c| Rc::clone(&c.record));
+        let records: Vec<_> = records.collect();
         let all_done = move |_: &World| records.iter().all(|record| record.borrow().done);
         let done = self.world.run_until(limit, all_done)?;
         if done {
@@ -182,9 +164,8 @@ impl Cluster {
         let open: Vec<_> = open
             .map(|c| (&c.script, c.record.borrow().clone()))
             .collect();
-        Err(self
-            .world
-            .violation(&format!("not done after {limit:?}: {open:?}")))
+        let what = format!("not done after {limit:?}: {open:?}");
+        Err(self.world.violation(&what))
     }
 
     /// Holds what all clients saw against their scripts.
@@ -194,11 +175,11 @@ impl Cluster {
     pub fn judge(&self) -> Result<(), Violation> {
         for connection in &self.connections {
             let seen = connection.record.borrow();
-            seen.judge(&connection.script, connection.manner.to_end)
-                .map_err(|what| {
-                    let what = format!("{what}; script {:?}", connection.script);
-                    self.world.violation(&what)
-                })?;
+            let judged = seen.judge(&connection.script, connection.manner.to_end);
+            judged.map_err(|what| {
+                let what = format!("{what}; script {:?}", connection.script);
+                self.world.violation(&what)
+            })?;
         }
         let noted = self.complaints.borrow();
         let complaints = self.world.oracle.complaints().iter().chain(noted.iter());
@@ -207,8 +188,4 @@ impl Cluster {
             None => Ok(()),
         }
     }
-}
-
-fn clock_of(setting: &Setting, index: usize) -> LocalClock {
-    setting.clocks.get(index).copied().unwrap_or_default()
 }

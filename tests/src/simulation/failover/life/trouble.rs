@@ -10,7 +10,7 @@ use crate::simulation::world::Violation;
 
 /// Whom it strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Who {
+pub(super) enum Who {
     Primary,
     Backup,
     Witness,

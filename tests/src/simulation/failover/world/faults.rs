@@ -139,8 +139,7 @@ impl World {
             host.due = Some(now);
             let late = std::mem::take(&mut host.late);
             self.channels.set_presence(now, number, Presence::Works);
-            // A late batch may contradict what the new owner said: only its bytes are judged.
-            if let Err(Violation(what)) = self.send(number, late, true) {
+            if let Err(Violation(what)) = self.send(number, late, None) {
                 self.oracle.blame(what);
             }
         }

@@ -12,6 +12,7 @@ use outlive_driver::memory::received;
 use outlive_driver::{Instant, Random, RxFrame, TxFrame};
 
 use super::channels::{Arrival, Channels, Lane, Quality};
+use super::commits::Commits;
 use super::fault::{Fault, When};
 use super::local_clock::LocalClock;
 use super::machine::{Input, Machine, Output};
@@ -36,6 +37,15 @@ enum State {
     /// Until then.
     Still(Instant),
     Off,
+}
+
+/// What a host was entitled to when it sent something.
+#[derive(Clone, Copy, Default)]
+struct Standing {
+    /// As [`Machine::may_send`].
+    allowed: Option<bool>,
+    /// As [`Machine::is_replicated`].
+    replicated: bool,
 }
 
 struct Host {
@@ -65,6 +75,7 @@ pub struct World {
     random: Random,
     faults: Vec<(When, Fault)>,
     happened: Vec<String>,
+    commits: Commits,
     /// The last that held a lease.
     owner: Option<usize>,
     /// Until then a new owner may know all that the former one knew.
@@ -89,6 +100,7 @@ impl World {
             random,
             faults: Vec::new(),
             happened: Vec::new(),
+            commits: Commits::default(),
             owner: None,
             handing_over_until: Instant::ZERO,
             takeovers: 0,
@@ -153,6 +165,12 @@ impl World {
         self.hosts[host].turns
     }
 
+    /// False while a host stands still or has no process.
+    #[must_use]
+    pub fn is_running(&self, host: usize) -> bool {
+        self.hosts[host].state == State::Running
+    }
+
     /// False while a host has no process.
     #[must_use]
     pub fn is_on(&self, host: usize) -> bool {
@@ -169,6 +187,16 @@ impl World {
             machine.and_then(|it| it.may_send(host.clock.local(now))) == Some(true)
         });
         owners.map(|(number, _)| number).collect()
+    }
+
+    /// True when one host serves and the other has a complete copy.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let owners = self.owners();
+        let machine = owners
+            .first()
+            .and_then(|&owner| self.hosts[owner].machine.as_ref());
+        machine.is_some_and(|machine| machine.is_replicated())
     }
 
     /// Runs for `duration`.
@@ -250,7 +278,14 @@ impl World {
             let mut out = Output::default();
             host.input.frames_first = frames_first;
             let counts = counts(&host.input);
+            for arrival in &host.input.arrivals {
+                self.commits.note(arrival, &mut self.oracle);
+            }
             machine.turn(local, &mut host.input, &mut out);
+            let standing = Standing {
+                allowed: machine.may_send(local),
+                replicated: machine.is_replicated(),
+            };
             let ran = host.tasks.run();
             let idle = !ran && out.is_empty();
             if counts || !out.frames.is_empty() || out.messages.iter().any(|m| is_ordered(m.1)) {
@@ -261,7 +296,7 @@ impl World {
                 host.due = due.map(|due| host.clock.world(due));
             }
             let out = self.faults_of_turn(number, out);
-            self.send(number, out, false)?;
+            self.send(number, out, Some(standing))?;
             if idle || self.hosts[number].state != State::Running {
                 return Ok(());
             }
@@ -269,18 +304,28 @@ impl World {
         Err(self.violation(&format!("host {number} does not come to rest")))
     }
 
-    fn send(&mut self, from: usize, out: Output, late: bool) -> Result<(), Violation> {
+    fn send(
+        &mut self,
+        from: usize,
+        out: Output,
+        standing: Option<Standing>,
+    ) -> Result<(), Violation> {
         let now = self.now();
         for (to, lane, message) in out.messages {
             self.channels.send(now, from, to, lane, message);
         }
         for frame in &out.frames {
-            self.send_frame(from, frame, late)?;
+            self.send_frame(from, frame, standing)?;
         }
         Ok(())
     }
 
-    fn send_frame(&mut self, from: usize, frame: &TxFrame, late: bool) -> Result<(), Violation> {
+    fn send_frame(
+        &mut self,
+        from: usize,
+        frame: &TxFrame,
+        standing: Option<Standing>,
+    ) -> Result<(), Violation> {
         let now = self.now();
         if self.oracle.is_fused() {
             self.switch.send(now, from, received(frame));
@@ -290,19 +335,20 @@ impl World {
         let host = &self.hosts[from];
         let machine = host.machine.as_ref();
         let (mtu, strict) = machine.map_or((65_535, false), |it| (it.mtu(), it.strict()));
-        let allowed = machine.and_then(|it| it.may_send(host.clock.local(now)));
-        let replicated = machine.is_some_and(|it| it.is_replicated());
+        // A batch that leaves late may contradict what the new owner said: only its bytes are judged.
+        let late = standing.is_none();
+        let standing = standing.unwrap_or_default();
         for data in wire {
             self.trace("sends", from, &data);
             let judged = self.oracle.sent(&Leaving {
                 frame: &data,
                 mtu,
                 strict: strict && !late,
-                owner: allowed == Some(true),
-                replicated,
+                owner: standing.allowed == Some(true),
+                replicated: standing.replicated,
             });
             judged.map_err(|what| self.violation(&format!("host {from} sends: {what}")))?;
-            if allowed == Some(false) && !late {
+            if standing.allowed == Some(false) {
                 return Err(self.violation(&format!("host {from} sends without a lease")));
             }
             let frame = RxFrame {
@@ -332,6 +378,9 @@ impl World {
         let mut arrivals = Vec::new();
         self.channels.poll(now, &mut arrivals);
         for (to, arrival) in arrivals {
+            if let Arrival::Connected(..) = arrival {
+                self.trace_line(&format!("host {to} is told {arrival:?}"));
+            }
             let host = &mut self.hosts[to];
             if host.state != State::Off {
                 host.input.arrivals.push_back(arrival);
