@@ -8,6 +8,8 @@
 //! | [`fence`] | the command that switches the other host off |
 //! | [`key`] | the key that all hosts of a cluster share |
 //! | [`link`] | authenticated and encrypted links: heartbeats, commits, snapshots |
+//! | [`membership`] | from the configuration to a vote, and its memory |
+//! | [`server`], [`witness`] | the two kinds of hosts |
 //! | [`realtime`] | priority for the thread of the heartbeats |
 //! | [`runtime`] | the thread of the heartbeats |
 //! | [`storage`] | what survives a restart |
@@ -23,9 +25,13 @@ pub mod fence;
 pub mod id;
 pub mod key;
 pub mod link;
+pub mod membership;
 pub mod realtime;
 pub mod report;
 pub mod runtime;
+pub mod server;
+mod status;
 pub mod storage;
+pub mod witness;
 
 pub use id::{Channel, HostId, PathId};

@@ -1,6 +1,7 @@
-//! The thread of the heartbeats: it waits for datagrams and deadlines, and for nothing else.
+//! The thread of the heartbeats, which waits for datagrams and deadlines and for nothing else, and the thread of the
+//! work that follows from them.
 //!
-//! It has real-time priority where that is allowed. What it shares with the data path is the lock of the host
+//! The first has real-time priority where that is allowed. What it shares with the data path is the lock of the host
 //! that it serves, nothing more. Its clock is the stack's: `CLOCK_BOOTTIME`, which goes on while the machine
 //! sleeps and which nobody sets, so steps of the time of day mean nothing here.
 
@@ -11,115 +12,128 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::link::{Buffer, Handler, LinkError, Links};
 use crate::realtime;
 use outlive::engine::clock;
 use outlive::time::Instant;
 
-/// A host that is served: told of messages ([`Handler`]) and of time.
-pub trait Host: Handler {
-    /// Does what is due.
-    fn poll(&self, now: Instant);
+/// Messages that arrive on other threads can bring a deadline nearer; none is nearer than this.
+const LONGEST_WAIT: Duration = Duration::from_millis(5);
 
-    /// When [`Self::poll`] has something to do, if nothing happens before.
-    fn next_deadline(&self, now: Instant) -> Option<Instant>;
+/// A host that is served: told of messages ([`Handler`]) and of time.
+///
+/// What must not be late and what may take long are done on two threads, so that a takeover of ten thousand
+/// connections does not look like a dead host.
+pub trait Host: Handler {
+    /// Heartbeats, votes, leases; true if there is work.
+    fn beat(&self, now: Instant) -> bool;
+
+    /// When [`Self::beat`] has something to do, if nothing happens before.
+    fn next_beat(&self, now: Instant) -> Instant;
+
+    /// What follows from it, and may take long.
+    fn work(&self, now: Instant);
+
+    /// When [`Self::work`] has something to do, if nothing happens before.
+    fn next_work(&self, now: Instant) -> Instant;
 }
 
 /// The running threads of a host.
 pub struct Runtime {
     links: Arc<Links>,
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
+#[derive(Default)]
 struct Shared {
     stopped: AtomicBool,
-    /// What the thread waits for, in nanoseconds.
-    deadline: AtomicU64,
-}
-
-/// Ends the wait of the heartbeat thread when a deadline has come nearer.
-#[derive(Clone)]
-pub struct Nudge {
-    links: Arc<Links>,
-    shared: Arc<Shared>,
-}
-
-impl Nudge {
-    /// Call it when the host's next deadline may have changed, on another thread.
-    pub fn at(&self, deadline: Option<Instant>) {
-        let armed = self.shared.deadline.load(Ordering::Acquire);
-        if deadline.is_some_and(|deadline| deadline.as_nanos() < armed) {
-            self.links.wake();
-        }
-    }
+    /// There is work.
+    due: Mutex<bool>,
+    changed: Condvar,
 }
 
 impl Runtime {
-    /// Starts the links' threads and that of the heartbeats.
+    /// Starts the links' threads, that of the heartbeats and that of the work.
     ///
     /// # Errors
     /// When the operating system gives no thread.
     pub fn start(links: &Arc<Links>, host: &Arc<dyn Host>) -> Result<Self, LinkError> {
-        let shared = Arc::new(Shared {
-            stopped: AtomicBool::new(false),
-            deadline: AtomicU64::new(0),
-        });
-        let handler: Arc<dyn Handler> = Arc::clone(host) as Arc<dyn Handler>;
-        links.start(&handler)?;
-        let thread = std::thread::Builder::new().name("heartbeat".into());
-        let thread = {
-            let (links, host, shared) = (Arc::clone(links), Arc::clone(host), Arc::clone(&shared));
-            thread.spawn(move || {
-                realtime::raise();
-                if let Err(error) = run(&links, &*host, &shared) {
-                    // Without heartbeats the lease runs out and this host is silent: safe, and worth a word.
-                    tracing::error!(%error, "heartbeats have ended");
-                }
-            })?
-        };
-        Ok(Self {
+        let runtime = Self {
             links: Arc::clone(links),
-            shared,
-            thread: Mutex::new(Some(thread)),
-        })
+            shared: Arc::default(),
+            threads: Mutex::default(),
+        };
+        links.start(&(Arc::clone(host) as Arc<dyn Handler>))?;
+        let (links, shared) = (Arc::clone(links), Arc::clone(&runtime.shared));
+        let beating = Arc::clone(host);
+        runtime.spawn("heartbeat", move || {
+            realtime::raise();
+            if let Err(error) = beat(&links, &*beating, &shared) {
+                // Without heartbeats the lease runs out and this host is silent: safe, and worth a word.
+                tracing::error!(%error, "heartbeats have ended");
+            }
+        })?;
+        let (host, shared) = (Arc::clone(host), Arc::clone(&runtime.shared));
+        runtime.spawn("replica", move || work(&*host, &shared))?;
+        Ok(runtime)
     }
 
-    /// For threads on which the host is told something.
-    #[must_use]
-    pub fn nudge(&self) -> Nudge {
-        Nudge {
-            links: Arc::clone(&self.links),
-            shared: Arc::clone(&self.shared),
-        }
+    fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let thread = std::thread::Builder::new().name(name.into());
+        self.threads.lock().push(thread.spawn(body)?);
+        Ok(())
     }
 
     /// Ends the threads. The host says nothing any more.
     pub fn stop(&self) {
         self.shared.stopped.store(true, Ordering::Release);
         self.links.wake();
-        if let Some(thread) = self.thread.lock().take() {
+        self.shared.wake();
+        for thread in self.threads.lock().drain(..) {
             let _ = thread.join();
         }
         self.links.stop();
     }
 }
 
-fn run(links: &Links, host: &dyn Host, shared: &Shared) -> io::Result<()> {
+impl Shared {
+    fn wake(&self) {
+        *self.due.lock() = true;
+        self.changed.notify_all();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+}
+
+fn beat(links: &Links, host: &dyn Host, shared: &Shared) -> io::Result<()> {
     let mut buffer = Buffer::default();
-    while !shared.stopped.load(Ordering::Acquire) {
-        host.poll(clock::now());
-        let deadline = host.next_deadline(clock::now());
-        let nanos = deadline.map_or(u64::MAX, Instant::as_nanos);
-        shared.deadline.store(nanos, Ordering::Release);
-        // A deadline that came nearer just before that store is found here, later ones wake.
-        let deadline = [deadline, host.next_deadline(clock::now())];
-        links.turn(deadline.into_iter().flatten().min(), &mut buffer, host)?;
+    while !shared.is_stopped() {
+        if host.beat(clock::now()) {
+            shared.wake();
+        }
+        links.turn(Some(host.next_beat(clock::now())), &mut buffer, host)?;
     }
     Ok(())
+}
+
+fn work(host: &dyn Host, shared: &Shared) {
+    while !shared.is_stopped() {
+        let now = clock::now();
+        host.work(now);
+        let wait = host.next_work(now).since(clock::now()).min(LONGEST_WAIT);
+        let mut due = shared.due.lock();
+        if !*due {
+            shared.changed.wait_for(&mut due, wait);
+        }
+        *due = false;
+    }
 }

@@ -1,12 +1,15 @@
-//! `outlive key`, `status` and `handover`: what is asked of a cluster's hosts.
+//! `outlive key`, `witness`, `status` and `handover`: what makes a cluster, and what is asked of its hosts.
 
 use std::io::Write;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::Args;
+use outlive_app::{StopSignals, print_summary};
 use outlive_cluster::config::Config;
 use outlive_cluster::control;
 use outlive_cluster::key::Key;
+use outlive_cluster::witness::Witness;
 
 /// Which host of which cluster.
 #[derive(Args, Clone, Debug)]
@@ -51,6 +54,21 @@ pub(crate) fn key(options: &KeyOptions) -> anyhow::Result<()> {
         return Ok(());
     }
     Ok(Key::generate()?.print()?)
+}
+
+/// Votes until interrupted.
+pub(crate) fn witness(options: &HostOptions) -> anyhow::Result<()> {
+    let stop = StopSignals::new().context("cannot wait for signals")?;
+    let config = options.read()?;
+    let address = config.own().paths.first().map(ToString::to_string);
+    let witness = Witness::start(config)?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "witness at {}", address.unwrap_or_default())?;
+    stdout.flush()?;
+    stop.wait();
+    witness.stop();
+    print_summary("outlive witness", witness.counters())?;
+    Ok(())
 }
 
 /// Options of `outlive status`.

@@ -1,6 +1,7 @@
 //! The `outlive` command: the servers of the Outlive stack, one subcommand each.
 
 mod cluster;
+mod member;
 mod video;
 
 use std::process::ExitCode;
@@ -37,6 +38,10 @@ A TAP device needs root, or a namespace of your own: unshare -Urn outlive video 
 enum Command {
     /// Serve a folder of films over HTTP
     Video(video::VideoOptions),
+    /// Stand by for another host and take over when it fails: `video` with --role backup
+    Backup(video::VideoOptions),
+    /// Vote on who of two servers may serve; needed once, on a third host
+    Witness(cluster::HostOptions),
     /// Make the key that the hosts of a cluster share, or show an example of its configuration
     Key(cluster::KeyOptions),
     /// Show who serves, whether the other host can take over, and what is replicated
@@ -55,6 +60,8 @@ fn main() -> ExitCode {
     outlive_app::start_logs(cli.verbose);
     let result = match cli.command {
         Command::Video(options) => video::run(&options),
+        Command::Backup(options) => video::run(&options.as_backup()),
+        Command::Witness(options) => cluster::witness(&options),
         Command::Key(options) => cluster::key(&options),
         Command::Status(options) => cluster::status(&options),
         Command::Handover(options) => cluster::handover(&options),

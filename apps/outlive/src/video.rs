@@ -8,17 +8,21 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use outlive::engine::Stack;
 use outlive_app::{NetworkOptions, StackKind, StopSignals, print_summary};
+use outlive_cluster::server::Server as ClusterServer;
 use outlive_video::server::{Config, Phase, Server};
 use outlive_video::transport::{kernel, outlive as outlive_transport};
 use tokio::runtime::{Builder, Runtime};
+
+use crate::member::{ClusterOptions, Member};
 
 /// How long responses may go on after Ctrl-C, and how long connections may take to close after that.
 const GRACE: Duration = Duration::from_secs(2);
 const CLOSING: Duration = Duration::from_secs(3);
 
 /// Options of `outlive video`.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct VideoOptions {
     /// The folder of films; folders in it are served too, hidden files are not
@@ -33,6 +37,9 @@ pub(crate) struct VideoOptions {
     /// (PUT /sink/NAME), which answers with their SHA-256
     #[arg(long, value_name = "DIR")]
     uploads: Option<PathBuf>,
+
+    #[command(flatten)]
+    cluster: ClusterOptions,
 
     #[command(flatten)]
     network: NetworkOptions,
@@ -51,21 +58,35 @@ Examples:
     sudo outlive video ~/films --device packet --interface eth0 --address 192.168.1.80/24 --gateway 192.168.1.1
   On the kernel's own sockets, to compare:
     outlive video ~/films --stack kernel --port 8080
+  So that connections outlive this host (`outlive key --help` shows how to set a cluster up):
+    outlive video ~/films --cluster cluster.toml --me 0
   With a recording of every frame, for Wireshark:
     sudo outlive video ~/films --capture film.pcapng
 Ctrl-C closes connections properly and prints what was counted; a second Ctrl-C ends at once.";
 
+impl VideoOptions {
+    /// The same, ready to take over instead of serving first.
+    pub(crate) fn as_backup(&self) -> Self {
+        Self {
+            cluster: self.cluster.as_backup(),
+            ..self.clone()
+        }
+    }
+}
+
 /// Serves until interrupted.
 pub(crate) fn run(options: &VideoOptions) -> anyhow::Result<()> {
+    let member = options.cluster.join(&options.network)?;
     let stop = StopSignals::new().context("cannot wait for signals")?;
     let config = Config {
         uploads: options.uploads.clone(),
         ..Config::new(options.media.clone())
     };
     let server = Server::start(config)?;
-    match options.network.stack {
-        StackKind::Kernel => serve_on_kernel(options, &server, stop),
-        StackKind::Outlive => serve_on_outlive(options, &server, stop),
+    match (member, options.network.stack) {
+        (Some(member), _) => serve_in_cluster(options, member, &server, stop),
+        (None, StackKind::Kernel) => serve_on_kernel(options, &server, stop),
+        (None, StackKind::Outlive) => serve_on_outlive(options, &server, stop),
     }
 }
 
@@ -104,6 +125,44 @@ fn serve_on_outlive(
         .with_context(|| format!("cannot listen on {address}"))?;
     announce(options, address, options.network.interface_name()?)?;
     stop.wait();
+    finish(server, &stack, Vec::new())
+}
+
+/// As one of two hosts, which serves or is ready to take over.
+fn serve_in_cluster(
+    options: &VideoOptions,
+    member: Member,
+    server: &Arc<Server>,
+    stop: StopSignals,
+) -> anyhow::Result<()> {
+    let Member { config, network } = member;
+    let me = config.me;
+    let host = ClusterServer::open(config)?;
+    let stack = outlive_app::open_shared(&network, |engine| host.configure(engine))?;
+    let address = SocketAddr::new(network.address().address, options.port);
+    outlive_transport::start(server, &stack, address)
+        .with_context(|| format!("cannot listen on {address}"))?;
+    host.start(&stack)?;
+    announce(options, address, &format!("the cluster, as {me}"))?;
+    stop.wait();
+    // If the other host can go on, nobody has to notice that this one ends.
+    let handed_over = host.handover();
+    if handed_over {
+        host.stop();
+        print_summary("outlive video", host.counters())?;
+        return Ok(());
+    }
+    let finished = finish(server, &stack, host.counters());
+    host.stop();
+    finished
+}
+
+/// Closes what is open, in order, and says what was counted.
+fn finish(
+    server: &Arc<Server>,
+    stack: &Stack,
+    counted: Vec<(&'static str, u64)>,
+) -> anyhow::Result<()> {
     // The stack's threads go on serving; this one only waits.
     Builder::new_current_thread()
         .enable_time()
@@ -117,7 +176,8 @@ fn serve_on_outlive(
             .statistics
             .non_zero()
             .into_iter()
-            .chain(stack.counters().non_zero()),
+            .chain(stack.counters().non_zero())
+            .chain(counted),
     )?;
     if !proper {
         tracing::warn!("some connections did not close in time and were reset");

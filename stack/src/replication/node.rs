@@ -241,7 +241,6 @@ impl Node {
         {
             self.vote(now, |membership| membership.propose_solo(now));
         }
-        self.continue_handover(now);
     }
 
     /// When [`Node::poll`] has something to do, if nothing happens before.
@@ -250,17 +249,34 @@ impl Node {
         if !self.views.lock().is_empty() {
             return now;
         }
-        let votes = self.membership.lock().membership.next_deadline(now);
+        self.next_beat(now).min(self.next_work(now))
+    }
+
+    /// When [`Node::beat`] has something to do.
+    #[must_use]
+    pub fn next_beat(&self, now: Instant) -> Instant {
+        self.membership.lock().membership.next_deadline(now)
+    }
+
+    /// When [`Node::work`] has something to do, if [`Node::beat`] does not say so before.
+    #[must_use]
+    pub fn next_work(&self, now: Instant) -> Instant {
         let waiting = self.service.waiting(now).map(|waited| {
             let left = self.config.commit_timeout.saturating_sub(waited);
             now + left.max(Duration::from_millis(1))
         });
         let service = self.service.next_deadline();
         let handover = self.handover.lock().map(|it| it.since + HANDOVER_WITHIN);
-        [waiting, service, handover]
-            .into_iter()
-            .flatten()
-            .fold(votes, Instant::min)
+        let deadlines = [waiting, service, handover].into_iter().flatten();
+        deadlines.min().unwrap_or(Instant::FAR_FUTURE)
+    }
+
+    /// Whether heartbeats pass on one path to a host.
+    #[must_use]
+    pub fn path_is_up(&self, host: HostId, path: PathId) -> bool {
+        let voting = self.membership.lock();
+        let mut paths = voting.membership.paths(host);
+        paths.any(|(known, up)| known == path && up)
     }
 
     /// Hands the service to the other host, in order.
@@ -328,13 +344,15 @@ impl Node {
         }
     }
 
-    /// Tells the service's news to the membership.
+    /// Tells the service's news to the membership, and goes on with a handover.
     fn after_service(&self, now: Instant) {
         // Again and again: a path that was just coming up is no reason to stay without a backup.
         if self.service.take_join() | self.service.wants_join() {
             let peer = self.config.membership.peer();
             self.vote(now, |membership| membership.propose_join(now, peer));
         }
+        // What it waits for may have just been applied.
+        self.continue_handover(now);
     }
 
     /// Runs `call` on the membership, and does what it then wants done, in order.

@@ -187,7 +187,7 @@ impl<'a> Cluster<'a> {
         &self.hosts[host]
     }
 
-    /// What all that runs has complained about.
+    /// What all that runs has complained about, and how it is.
     #[must_use]
     pub fn complaints(&self) -> String {
         let running = NAMES.iter().zip(&self.running);
@@ -195,7 +195,8 @@ impl<'a> Cluster<'a> {
             let server = server.as_ref()?;
             Some(format!("--- {name}\n{}", server.complaints()))
         });
-        texts.collect()
+        let states = (0..2).filter_map(|host| self.status(host, "."));
+        texts.chain(states).collect()
     }
 }
 

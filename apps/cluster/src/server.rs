@@ -1,0 +1,311 @@
+//! A host that serves: its node, and the node's links, memory, fence and threads.
+
+use std::io;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::config::{self, Arbitration, Config, UNSAFE_PAIR_WARNING};
+use crate::control::{self, Controlled};
+use crate::fence;
+use crate::id::{Channel, HostId, PathId};
+use crate::link::{Handler, Links};
+use crate::membership::{self, StartError};
+use crate::report::{self, Report, Role};
+use crate::runtime::{Host, Runtime};
+use crate::status;
+use crate::storage::StateFolder;
+use outlive::engine::{self, Stack, clock};
+use outlive::replication::membership::Durable;
+use outlive::replication::{self, Backing, Carrier, Fence, NoFence, Node, NodeConfig, Storage};
+use outlive::time::Instant;
+
+/// How long `outlive handover` waits for the other host to serve.
+const HANDOVER_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it looks.
+const HANDOVER_LOOK: Duration = Duration::from_millis(1);
+
+/// A host that serves, or is ready to.
+pub struct Server {
+    host: Arc<Served>,
+    links: Arc<Links>,
+    runtime: OnceLock<Runtime>,
+}
+
+/// What the threads share.
+struct Served {
+    config: Config,
+    node: Arc<Node>,
+    links: Arc<Links>,
+    times: Mutex<Times>,
+}
+
+/// When what happened, for who asks later.
+#[derive(Default)]
+struct Times {
+    /// The other server's last message.
+    heard: Option<Instant>,
+    /// From there to our last takeover.
+    detection: Option<(Instant, Duration)>,
+}
+
+impl Server {
+    /// A host of a cluster; silent until it is started.
+    ///
+    /// # Errors
+    /// One line that says what to do.
+    pub fn open(config: Config) -> Result<Self, StartError> {
+        if config.is_witness() {
+            return Err(StartError::Role(format!(
+                "{}: me = 2 is the witness, which does not serve: run `outlive witness` here",
+                config.path.display()
+            )));
+        }
+        if config.arbitration == Arbitration::UnsafePair {
+            tracing::warn!("{UNSAFE_PAIR_WARNING}");
+        }
+        let folder = StateFolder::open(&config.state_dir)?;
+        let durable = membership::load(&folder)?;
+        let links = membership::links(&config)?;
+        let (command, fence) = fence_for(&config);
+        let node = Node::new(
+            NodeConfig::new(membership::options(&config)?),
+            Arc::clone(&links) as Arc<dyn Carrier>,
+            Arc::new(Memory(folder)),
+            fence,
+            durable,
+            clock::now(),
+        );
+        if let Some(command) = command {
+            let _ = command.node.set(Arc::downgrade(&node));
+        }
+        let host = Served {
+            config,
+            node,
+            links: Arc::clone(&links),
+            times: Mutex::default(),
+        };
+        Ok(Self {
+            host: Arc::new(host),
+            links,
+            runtime: OnceLock::new(),
+        })
+    }
+
+    /// Has a stack ask this host before it sends, and commit to the other one.
+    pub fn configure(&self, engine: &mut engine::Config) {
+        engine.permit = self.host.node.permit();
+        engine.gate = Some(self.host.node.gate());
+    }
+
+    /// Begins to take part. The stack's listeners should be there: from now on it may have to serve.
+    ///
+    /// # Errors
+    /// One line that says what to do.
+    pub fn start(&self, stack: &Stack) -> Result<(), StartError> {
+        self.host.node.attach(stack);
+        let controlled = Arc::clone(&self.host) as Arc<dyn Controlled>;
+        control::listen(&self.host.config.state_dir, controlled)?;
+        let served = Arc::clone(&self.host) as Arc<dyn Host>;
+        let runtime = Runtime::start(&self.links, &served)?;
+        let _ = self.runtime.set(runtime);
+        Ok(())
+    }
+
+    /// Hands the service to the other host, if this one has it and the other one is ready.
+    #[must_use]
+    pub fn handover(&self) -> bool {
+        let outcome = self.host.handover();
+        match &outcome {
+            Ok(done) => tracing::info!("handed over: {done}"),
+            Err(why) => tracing::info!("not handed over: {why}"),
+        }
+        outcome.is_ok()
+    }
+
+    /// Ends it; the other host takes over if it has to.
+    pub fn stop(&self) {
+        if let Some(runtime) = self.runtime.get() {
+            runtime.stop();
+        }
+    }
+
+    /// What happened on the links.
+    #[must_use]
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.links.counters().non_zero()
+    }
+}
+
+impl Carrier for Links {
+    fn send(&self, to: HostId, channel: Channel, message: Bytes) {
+        Self::send(self, to, channel, message);
+    }
+}
+
+/// The memory of this host.
+struct Memory(StateFolder);
+
+impl Storage for Memory {
+    fn store(&self, durable: &Durable) -> io::Result<()> {
+        membership::store(&self.0, durable).map_err(io::Error::other)
+    }
+}
+
+/// Runs the fence command on a thread of its own.
+struct FenceCommand {
+    fence: config::Fence,
+    config: Config,
+    node: OnceLock<Weak<Node>>,
+}
+
+fn fence_for(config: &Config) -> (Option<Arc<FenceCommand>>, Arc<dyn Fence>) {
+    let Arbitration::Fence(fence) = &config.arbitration else {
+        return (None, Arc::new(NoFence));
+    };
+    let command = Arc::new(FenceCommand {
+        fence: fence.clone(),
+        config: config.clone(),
+        node: OnceLock::new(),
+    });
+    (Some(Arc::clone(&command)), command)
+}
+
+impl Fence for FenceCommand {
+    #[expect(clippy::disallowed_methods, reason = "waits for a command")]
+    fn fence(&self, host: HostId) {
+        let (fence, node) = (self.fence.clone(), self.node.get().cloned());
+        let address = self.config.others().find(|other| other.id == host);
+        let address = address.and_then(|other| other.paths.first().copied());
+        std::thread::spawn(move || {
+            let confirmed = address.is_some_and(|address| fence::run(&fence, host, address));
+            if let Some(node) = node.and_then(|node| node.upgrade()) {
+                node.fenced(clock::now(), host, confirmed);
+            }
+        });
+    }
+}
+
+impl Handler for Served {
+    fn received(&self, from: HostId, channel: Channel, message: Bytes) {
+        let now = clock::now();
+        if from.is_server() {
+            self.times.lock().heard = Some(now);
+        }
+        self.node.received(now, from, channel, message);
+    }
+
+    fn connected(&self, peer: HostId, up: bool) {
+        self.node.connected(clock::now(), peer, up);
+    }
+
+    fn process_died(&self, peer: HostId) {
+        tracing::info!(%peer, "its process has ended");
+        self.node.process_died(clock::now(), peer);
+    }
+}
+
+impl Host for Served {
+    fn beat(&self, now: Instant) -> bool {
+        self.node.beat(now)
+    }
+
+    fn next_beat(&self, now: Instant) -> Instant {
+        self.node.next_beat(now)
+    }
+
+    fn work(&self, now: Instant) {
+        let heard = self.times.lock().heard;
+        self.node.work(now);
+        let takeover = self.node.status().service.takeover;
+        let mut times = self.times.lock();
+        if let Some((takeover, heard)) = takeover.zip(heard)
+            && times.detection.is_none_or(|(at, _)| at != takeover.at)
+        {
+            times.detection = Some((takeover.at, takeover.at.since(heard)));
+        }
+    }
+
+    fn next_work(&self, now: Instant) -> Instant {
+        self.node.next_work(now)
+    }
+}
+
+impl Served {
+    fn replication(status: &replication::Status) -> report::Replication {
+        report::Replication {
+            protected: status.protected as u64,
+            unprotected: status.connections.saturating_sub(status.protected) as u64,
+            lag_entries: status.lag_entries,
+            counters: vec![
+                ("entries".into(), status.entries),
+                ("journal bytes".into(), status.journal_bytes as u64),
+                ("lag bytes".into(), status.lag_bytes as u64),
+                ("misfits".into(), status.misfits),
+            ],
+        }
+    }
+
+    fn takeover(&self, status: &replication::Status, now: Instant) -> Option<report::Takeover> {
+        let takeover = status.takeover?;
+        let detection = self.times.lock().detection;
+        let detection = detection.filter(|(at, _)| *at == takeover.at);
+        let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
+        Some(report::Takeover {
+            epoch: status.view.epoch.0,
+            ago_ms: ms(now.since(takeover.at)),
+            detection_ms: detection.map(|(_, took)| ms(took)),
+            promotion_ms: Some(ms(takeover.ready_at.since(takeover.at))),
+            connections: takeover.adopted as u64,
+        })
+    }
+}
+
+impl Controlled for Served {
+    fn report(&self) -> Report {
+        let (now, status) = (clock::now(), self.node.status());
+        let service = &status.service;
+        let role = match (service.role, service.backing) {
+            (replication::Role::Primary, _) => Role::Primary,
+            (replication::Role::Backup, Backing::Synced) => Role::Backup,
+            _ => Role::Joining,
+        };
+        let is_up = |host, path: PathId| self.node.path_is_up(host, path);
+        let left = status.lease_until.since(now);
+        Report {
+            lease_ms: (!left.is_zero()).then_some(left.as_secs_f64() * 1000.0),
+            peers: status::peers(&self.config, &self.links, is_up),
+            replication: Some(Self::replication(service)),
+            last_takeover: self.takeover(service, now),
+            ..status::report(&self.config, &self.links, role, &service.view)
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "who asked waits for the outcome")]
+    fn handover(&self) -> Result<String, String> {
+        let start = clock::now();
+        self.node.handover(start).map_err(|error| {
+            format!("{error}; `outlive status` shows who serves and who is in sync")
+        })?;
+        loop {
+            std::thread::sleep(HANDOVER_LOOK);
+            let view = self.node.status().service.view;
+            let took = clock::now().since(start);
+            if view.primary != self.config.me {
+                return Ok(format!(
+                    "{} serves, epoch {}, after {:.1} ms",
+                    view.primary,
+                    view.epoch,
+                    took.as_secs_f64() * 1000.0
+                ));
+            }
+            if took > HANDOVER_PATIENCE {
+                return Err(
+                    "the other host did not take over; `outlive status` shows how it is".into(),
+                );
+            }
+        }
+    }
+}
