@@ -34,7 +34,8 @@ pub struct Capabilities {
     pub tso6: bool,
     /// UDP may be handed over as several datagrams in one.
     pub uso: bool,
-    /// Largest IP datagram that may be handed over for cutting, in bytes (65,535 at most).
+    /// Largest IP datagram that may be handed over for cutting, in bytes. One of more than 65,535, which
+    /// only IPv4 makes use of, has a total length of zero (Linux's BIG TCP).
     pub max_segmented_bytes: usize,
 }
 

@@ -24,10 +24,8 @@ pub mod pcap;
 pub mod random;
 pub mod relay;
 pub mod segment;
-pub mod tap;
 pub mod time;
-pub mod tun;
-mod tuntap;
+pub mod tuntap;
 pub mod vnet;
 pub mod wire;
 

@@ -43,6 +43,33 @@ pub(crate) fn request(name: &str) -> libc::ifreq {
     request
 }
 
+/// The stack needs a unicast address that is not the kernel's on the same link.
+pub(crate) fn check_mac(mac: [u8; 6], kernel_side: [u8; 6]) -> Result<(), OpenError> {
+    let why = if mac[0] & 1 != 0 || mac == [0; 6] {
+        "not a unicast address"
+    } else if mac == kernel_side {
+        "the kernel has it on this link"
+    } else {
+        return Ok(());
+    };
+    let text = mac.map(|byte| format!("{byte:02x}")).join(":");
+    Err(OpenError::BadOption(format!(
+        "MAC address {text}: {why}; choose another"
+    )))
+}
+
+/// Version of the running kernel: the first two numbers; zeros if it does not say.
+pub(crate) fn kernel_version() -> (u32, u32) {
+    let system = rustix::system::uname();
+    let mut numbers = system
+        .release()
+        .to_str()
+        .unwrap_or_default()
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 /// The interfaces that exist here, for messages.
 pub(crate) fn existing() -> String {
     let names: Vec<_> = pnet::datalink::interfaces()

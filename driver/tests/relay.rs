@@ -17,16 +17,16 @@ use common::peer::{HOST, PEER, pattern};
 use nix::sched::{CloneFlags, unshare};
 use outlive_driver::impairment::Impairment;
 use outlive_driver::relay::Relay;
-use outlive_driver::{Interface, tap};
+use outlive_driver::{Interface, tuntap};
 
 const BYTES: usize = 3_000_000;
 
 fn open_tap(address: IpAddr, offload: bool) -> Interface {
     let host_address = Some((address, 24));
-    tap::Options {
+    tuntap::Options {
         host_address,
         offload,
-        ..tap::Options::new("tap7")
+        ..tuntap::Options::tap("tap7")
     }
     .open()
     .unwrap()

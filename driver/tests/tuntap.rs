@@ -11,7 +11,7 @@ use common::peer::{HOST, PEER, Peer, pattern};
 use common::{in_namespace, ip};
 use outlive_driver::pcap::file::{Direction, FileReader};
 use outlive_driver::pcap::record;
-use outlive_driver::{Interface, OpenError, tap, tun};
+use outlive_driver::{Interface, OpenError, tuntap};
 use pnet::packet::Packet;
 use pnet::packet::ipv4::Ipv4Packet;
 use pnet::packet::tcp::{self, TcpFlags, TcpPacket};
@@ -28,10 +28,10 @@ fn kernel_mac(name: &str) -> [u8; 6] {
 }
 
 fn open_tap(offload: bool) -> Peer {
-    let options = tap::Options {
+    let options = tuntap::Options {
         offload,
         host_address: host(),
-        ..tap::Options::new("tap7")
+        ..tuntap::Options::tap("tap7")
     };
     let interface = options.open().unwrap();
     let mac = kernel_mac(&interface.name);
@@ -147,9 +147,9 @@ fn without_offload_every_frame_is_as_on_a_wire() {
 #[test]
 fn super_frames_pass_both_ways_over_a_tun() {
     in_namespace("super_frames_pass_both_ways_over_a_tun", || {
-        let options = tun::Options {
+        let options = tuntap::Options {
             host_address: host(),
-            ..tun::Options::new("tun7")
+            ..tuntap::Options::tun("tun7")
         };
         let interface = options.open().unwrap();
         assert_eq!(interface.capabilities.mac, None);
@@ -160,13 +160,13 @@ fn super_frames_pass_both_ways_over_a_tun() {
 #[test]
 fn options_are_applied_to_the_interface() {
     in_namespace("options_are_applied_to_the_interface", || {
-        let options = tap::Options {
+        let options = tuntap::Options {
             mtu: Some(9000),
             queues: 2,
             mac: Some([2, 1, 2, 3, 4, 5]),
             host_address: Some(("fd00::1".parse().unwrap(), 64)),
             queue_len: 5_555,
-            ..tap::Options::new("tap%d")
+            ..tuntap::Options::tap("tap%d")
         };
         let interface = options.open().unwrap();
         assert_eq!(interface.name, "tap0");
@@ -182,6 +182,48 @@ fn options_are_applied_to_the_interface() {
             assert!(shown.contains(expected), "{expected} in {shown}");
         }
     });
+}
+
+/// Of the first queue of `interface`, as the kernel shows it in this namespace.
+fn steered_to(interface: &str) -> String {
+    let show =
+        format!("mount -t sysfs sysfs /sys && cat /sys/class/net/{interface}/queues/rx-0/rps_cpus");
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &show])
+        .output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    text.chars().filter(|c| !"0,\n".contains(*c)).collect()
+}
+
+#[test]
+fn the_kernel_receives_on_other_processors_where_segments_are_large_and_the_interface_is_ours() {
+    in_namespace(
+        "the_kernel_receives_on_other_processors_where_segments_are_large_and_the_interface_is_ours",
+        || {
+            let processors = std::thread::available_parallelism().unwrap().get();
+            let steered = tuntap::Options::tap("steered").open().unwrap();
+            // The kernel lets nobody steer who is root only of a user namespace.
+            let possible = processors > 1 && !common::is_in_user_namespace();
+            assert_eq!(!steered_to("steered").is_empty(), possible);
+            drop(steered);
+            ip("tuntap add dev theirs mode tap");
+            let left_alone = [
+                tuntap::Options::tap("theirs"),
+                tuntap::Options {
+                    offload: false,
+                    ..tuntap::Options::tap("small")
+                },
+                tuntap::Options {
+                    steer: false,
+                    ..tuntap::Options::tap("unsteered")
+                },
+            ];
+            for options in left_alone {
+                let _open = options.open().unwrap();
+                assert_eq!(steered_to(&options.name), "", "{}", options.name);
+            }
+        },
+    );
 }
 
 #[test]
@@ -245,20 +287,20 @@ fn a_persistent_interface_is_attached_to_as_it_was_made() {
         || {
             ip("tuntap add dev one mode tap");
             ip("tuntap add dev many mode tap multi_queue");
-            let two = |name: &str| tap::Options {
+            let two = |name: &str| tuntap::Options {
                 queues: 2,
-                ..tap::Options::new(name)
+                ..tuntap::Options::tap(name)
             };
-            let first = tap::Options::new("one").open().unwrap();
-            let again = tap::Options::new("one").open().err().unwrap();
+            let first = tuntap::Options::tap("one").open().unwrap();
+            let again = tuntap::Options::tap("one").open().err().unwrap();
             assert!(matches!(again, OpenError::Busy { .. }), "{again}");
             drop(first);
-            tap::Options::new("one").open().unwrap();
-            tap::Options::new("many").open().unwrap();
+            tuntap::Options::tap("one").open().unwrap();
+            tuntap::Options::tap("many").open().unwrap();
             two("many").open().unwrap();
             let error = two("one").open().err().unwrap();
             assert!(matches!(error, OpenError::WrongKind { .. }), "{error}");
-            let error = tun::Options::new("one").open().err().unwrap();
+            let error = tuntap::Options::tun("one").open().err().unwrap();
             assert!(matches!(error, OpenError::WrongKind { .. }), "{error}");
         },
     );
@@ -267,24 +309,24 @@ fn a_persistent_interface_is_attached_to_as_it_was_made() {
 #[test]
 fn what_cannot_be_is_said_in_one_line() {
     in_namespace("what_cannot_be_is_said_in_one_line", || {
-        let error = |options: tap::Options| options.open().err().unwrap().to_string();
-        let new = || tap::Options::new("tap7");
+        let error = |options: tuntap::Options| options.open().err().unwrap().to_string();
+        let new = || tuntap::Options::tap("tap7");
         let texts = [
-            error(tap::Options::new("much-too-long-a-name")),
-            error(tap::Options {
+            error(tuntap::Options::tap("much-too-long-a-name")),
+            error(tuntap::Options {
                 mtu: Some(67),
                 ..new()
             }),
-            error(tap::Options {
+            error(tuntap::Options {
                 mtu: Some(70_000),
                 ..new()
             }),
-            error(tap::Options { queues: 0, ..new() }),
-            error(tap::Options {
+            error(tuntap::Options { queues: 0, ..new() }),
+            error(tuntap::Options {
                 mac: Some([1, 0, 0, 0, 0, 0]),
                 ..new()
             }),
-            error(tap::Options {
+            error(tuntap::Options {
                 host_address: Some((HOST.into(), 33)),
                 ..new()
             }),

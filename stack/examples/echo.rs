@@ -10,13 +10,13 @@ use std::net::IpAddr;
 
 use outlive::engine::{Config, Stack};
 use outlive::socket::{TcpListener, TcpStream};
-use outlive_driver::tap;
+use outlive_driver::tuntap;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let mut next = |or: &str| arguments.next().unwrap_or_else(|| or.to_owned());
     let (name, address, host) = (next("tap0"), next("10.0.0.2/24"), next("10.0.0.1"));
-    let mut device = tap::Options::new(name);
+    let mut device = tuntap::Options::tap(name);
     device.host_address = Some((host.parse::<IpAddr>()?, 24));
     let mut config = Config::default();
     config.ip.addresses = vec![address.parse()?];

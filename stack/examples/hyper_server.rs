@@ -16,7 +16,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use outlive::engine::{Config, Stack};
 use outlive::socket::asynchronous::TcpListener;
-use outlive_driver::tap;
+use outlive_driver::tuntap;
 
 async fn answer(request: Request<Incoming>) -> Result<Response<String>, Infallible> {
     let text = format!("{} {}\n", request.method(), request.uri().path());
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let mut next = |or: &str| arguments.next().unwrap_or_else(|| or.to_owned());
     let (name, address, host) = (next("tap0"), next("10.0.0.2/24"), next("10.0.0.1"));
-    let mut device = tap::Options::new(name);
+    let mut device = tuntap::Options::tap(name);
     device.host_address = Some((host.parse::<IpAddr>()?, 24));
     let mut config = Config::default();
     config.ip.addresses = vec![address.parse()?];

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use outlive::engine::{self, Stack};
 use outlive::{ip, tcp};
-use outlive_driver::{Interface, OpenError, packet_socket, pcap, tap, tun};
+use outlive_driver::{Interface, OpenError, packet_socket, pcap, tuntap};
 
 use crate::conflict;
 use crate::host;
@@ -87,24 +87,20 @@ fn open_device(
     let mac = options.mac.map(|mac| mac.0);
     let mtu = options.mtu.map(usize::from);
     let host_address = host_address.map(|host| (host.address, host.prefix_len));
-    match options.device {
-        Device::Tap => tap::Options {
+    let tuntap = |new: fn(String) -> tuntap::Options| {
+        tuntap::Options {
             mtu,
             offload,
             queues,
             mac,
             host_address,
-            ..tap::Options::new(name)
+            ..new(name.into())
         }
-        .open(),
-        Device::Tun => tun::Options {
-            mtu,
-            offload,
-            queues,
-            host_address,
-            ..tun::Options::new(name)
-        }
-        .open(),
+        .open()
+    };
+    match options.device {
+        Device::Tap => tuntap(tuntap::Options::tap),
+        Device::Tun => tuntap(tuntap::Options::tun),
         Device::Packet => packet_socket::Options {
             offload,
             queues,

@@ -10,7 +10,7 @@ use anyhow::Context;
 use outlive_app::{StopSignals, print_summary};
 use outlive_driver::impairment::{Impairment, LinkTotals};
 use outlive_driver::relay::Relay;
-use outlive_driver::tap;
+use outlive_driver::tuntap;
 
 pub use options::RelayOptions;
 
@@ -21,7 +21,7 @@ pub use options::RelayOptions;
 pub fn run(options: &RelayOptions) -> anyhow::Result<()> {
     let signals = StopSignals::new()?;
     let [left, right] = [&options.left, &options.right].map(|name| {
-        let mut tap = tap::Options::new(name);
+        let mut tap = tuntap::Options::tap(name);
         tap.offload = false;
         tap.mtu = options.mtu.map(usize::from);
         tap.open()

@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 const INSIDE: &str = "OUTLIVE_TEST_INSIDE_NAMESPACE";
 
 /// Runs `body` in a network namespace of its own, which vanishes with it: on a thread with its own
-/// namespace for root, else by running this one test again inside `unshare -Urn`.
+/// namespace for root, else by running this one test again inside `unshare -Urnm`.
 pub(crate) fn in_namespace(test: &str, body: fn()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
@@ -25,10 +25,15 @@ pub(crate) fn in_namespace(test: &str, body: fn()) {
     }
 }
 
+/// True where [`in_namespace`] had to make a user namespace.
+pub(crate) fn is_in_user_namespace() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
 fn again_as_root_of_a_namespace(test: &str) {
     let program = std::env::current_exe().expect("the test program has a path");
     let status = Command::new("unshare")
-        .args(["-Urn", "--"])
+        .args(["-Urnm", "--"])
         .arg(program)
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")

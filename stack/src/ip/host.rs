@@ -143,10 +143,8 @@ impl Ip {
     ) -> Self {
         let keyed = Keyed::new(secret);
         let link_mtu = capabilities.mtu.clamp(ipv4::MIN_MTU, ipv4::MAX_LEN);
-        let segmented = |able: bool| match able {
-            true => capabilities
-                .max_segmented_bytes
-                .clamp(link_mtu, ipv4::MAX_LEN),
+        let segmented = |able: bool, most: usize| match able {
+            true => capabilities.max_segmented_bytes.min(most).max(link_mtu),
             false => link_mtu,
         };
         let tables = Tables {
@@ -157,8 +155,8 @@ impl Ip {
         };
         Self {
             link_mtu,
-            max_segmented4: segmented(capabilities.tso4),
-            max_segmented6: segmented(capabilities.tso6),
+            max_segmented4: segmented(capabilities.tso4, usize::MAX),
+            max_segmented6: segmented(capabilities.tso6, ipv4::MAX_LEN),
             tables: ArcSwap::from_pointee(tables),
             changing: Mutex::new(()),
             path_mtu: Mutex::new(Cache::new(config.path_mtu.clone(), keyed.derive(1))),

@@ -105,7 +105,8 @@ impl IpWriter {
         let options_len = datagram.options.as_ref().map_or(0, |options| options.len());
         let header_len = ipv4::header_len(options_len);
         let total_len = header_len + datagram.frame.len();
-        if total_len > ipv4::MAX_LEN || options_len > ipv4::MAX_OPTIONS_LEN {
+        let device_cuts = datagram.frame.segmentation.is_some();
+        if (total_len > ipv4::MAX_LEN && !device_cuts) || options_len > ipv4::MAX_OPTIONS_LEN {
             return self.drop(Counter::IpDropTooBig, &datagram);
         }
         let (next_hop, mtu) = match way.out {
@@ -125,7 +126,6 @@ impl IpWriter {
         };
         // What the device cuts by itself is not too large; what may not be cut, but was built before the
         // path was known to be narrow, is left to the router, whose word keeps the sender informed.
-        let device_cuts = datagram.frame.segmentation.is_some();
         if device_cuts
             || total_len <= mtu
             || (!datagram.may_fragment && total_len <= self.ip.link_mtu())
@@ -217,12 +217,13 @@ fn header(
     }
 }
 
-/// Puts `header` with `options` in front of `frame`, lengths and checksum filled in.
+/// Puts `header` with `options` in front of `frame`, lengths and checksum filled in. A device may be able to
+/// cut more than the total length can say: then it is zero, as Linux has it (`iph_set_totlen`).
 fn emit(header: ipv4::Header, options: &[u8], frame: &mut TxFrame) {
     let header_len = ipv4::header_len(options.len());
     let header = ipv4::Header {
         header_len: header_len as u8,
-        total_len: (header_len + frame.len()) as u16,
+        total_len: u16::try_from(header_len + frame.len()).unwrap_or(0),
         ..header
     };
     let out = grow(frame, header_len);

@@ -177,7 +177,9 @@ impl PathFacts {
         let mtu = path.mtu.clamp(usize::from(header_bytes) + 8, 65_535) as u32;
         Self {
             mtu,
-            max_segmented: (path.max_segmented_bytes.min(65_535) as u32).max(mtu),
+            max_segmented: u32::try_from(path.max_segmented_bytes)
+                .unwrap_or(u32::MAX)
+                .max(mtu),
             header_bytes,
         }
     }

@@ -32,6 +32,25 @@ fn the_header_says_what_the_transport_asked_for() {
 }
 
 #[test]
+fn a_device_may_cut_more_than_the_total_length_can_say() {
+    let mut host = Host::new(1500);
+    let mut large = datagram(PEER, &[7; 100_000]);
+    host.send([large.clone()]);
+    assert_eq!(host.count(Counter::IpDropTooBig), 1);
+    large.frame.segmentation = Some(Segmentation {
+        kind: SegmentationKind::Tcp4,
+        size: 1448,
+        header_len: 20,
+        ecn: false,
+    });
+    let (packets, _) = host.send([large]);
+    let bytes = packets[0].frame.to_vec();
+    assert_eq!(bytes.len(), 20 + 100_000);
+    assert_eq!(bytes[2..4], [0, 0]);
+    assert_eq!(checksum::checksum(&bytes[..20]), 0);
+}
+
+#[test]
 fn next_hops_follow_routes_and_broadcasts_share_one() {
     let mut host = Host::new(1500);
     let table = [
