@@ -189,6 +189,9 @@ impl Queue {
         parker.set_bell(Some(std::sync::Arc::clone(&self.driver)));
         let result = self.lead(reader, parker, deadline, poll);
         parker.set_bell(None);
+        if self.has_left_work() {
+            self.kick();
+        }
         self.drivers.fetch_sub(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if self.waiters.load(Ordering::Relaxed) > 1 {

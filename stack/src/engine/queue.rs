@@ -35,6 +35,11 @@ use crate::packet::RxFrame;
 use crate::tcp::Connection;
 use crate::time::Instant;
 
+/// Connections that get a turn in one run of the writers. Between two runs whoever leads looks for what has
+/// arrived: a thousand windows sent in one go would take so long that the acknowledgements of the first
+/// overflow the device's queue.
+const CONNECTIONS_PER_RUN: usize = 16;
+
 /// Packets to this host itself that may wait for its readers.
 const LOOPBACK_LIMIT: usize = 4096;
 
@@ -134,32 +139,32 @@ impl Queue {
 
     /// Runs the writers until nothing is left to send, unless somebody else does or the device is full.
     pub(crate) fn kick(&self) {
-        loop {
-            let Some(mut writer) = self.writer.try_lock() else {
-                return;
-            };
-            let blocked = self.write(&mut writer, clock::now());
-            let wakers = std::mem::take(&mut writer.harvest.wakers);
-            drop(writer);
-            wakers.into_iter().for_each(Waker::wake);
-            if blocked || self.outbox.lock().is_empty() {
-                return;
-            }
-        }
+        while self.kick_once() {}
     }
 
-    /// Empties the outbox through the writers; true if the device is full.
+    /// One run of the writers; true if there is more for them to do.
+    fn kick_once(&self) -> bool {
+        let Some(mut writer) = self.writer.try_lock() else {
+            return false;
+        };
+        let blocked = self.write(&mut writer, clock::now());
+        let wakers = std::mem::take(&mut writer.harvest.wakers);
+        drop(writer);
+        wakers.into_iter().for_each(Waker::wake);
+        !blocked && !self.outbox.lock().is_empty()
+    }
+
+    /// Runs the writers once over what is in the outbox, a few connections at most, and puts back what has
+    /// more to say; true if the device is full.
     fn write(&self, writer: &mut MutexGuard<'_, WriterSide>, now: Instant) -> bool {
         let writer = &mut **writer;
-        let blocked = loop {
-            if !self.flush(writer, now) && !writer.egress.has_room() {
-                break true;
-            }
+        let mut blocked = !self.flush(writer, now);
+        if !blocked || writer.egress.has_room() {
             let dropped = writer.work.append(&mut self.outbox.lock());
             self.count_full(dropped);
-            if writer.work.is_empty() {
-                break !writer.egress.frames.is_empty();
-            }
+        }
+        if !writer.work.is_empty() {
+            let waiting = writer.work.split_off(CONNECTIONS_PER_RUN);
             writer.stages.run(
                 now,
                 &mut writer.work,
@@ -167,7 +172,11 @@ impl Queue {
                 &mut writer.loopback,
                 &mut writer.harvest,
             );
-        };
+            blocked = !self.flush(writer, now);
+            let mut outbox = self.outbox.lock();
+            outbox.connections.extend(waiting);
+            outbox.append(&mut writer.work);
+        }
         if !writer.loopback.is_empty() {
             let mut loopback = self.loopback.lock();
             loopback.append(&mut writer.loopback);
@@ -290,10 +299,15 @@ impl Queue {
             worked |= self.executor.run();
         }
         drop(turn);
-        if worked {
-            self.kick();
+        if worked || self.has_left_work() {
+            worked |= self.kick_once();
         }
         Ok(worked)
+    }
+
+    /// Something is there to be sent, and the device has room, as far as is known.
+    pub(crate) fn has_left_work(&self) -> bool {
+        !self.blocked.load(Ordering::Relaxed) && !self.outbox.lock().is_empty()
     }
 
     fn look_at_timers(

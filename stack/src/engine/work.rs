@@ -37,6 +37,14 @@ impl Work {
             && !self.neighbours_due
     }
 
+    /// Takes out all connections but the first `most`.
+    pub(crate) fn split_off(&mut self, most: usize) -> Vec<Arc<Connection>> {
+        if self.connections.len() <= most {
+            return Vec::new();
+        }
+        self.connections.split_off(most)
+    }
+
     /// True when whoever sends datagrams has to wait.
     pub(crate) fn is_full(&self) -> bool {
         self.datagrams.len() >= WAITING_LIMIT
