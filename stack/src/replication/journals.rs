@@ -125,11 +125,14 @@ impl Journals {
         self.bytes = 0;
     }
 
-    /// Changes the clock that the timestamps of all records count from (FAILOVER §3).
-    pub(crate) fn shift_timestamps(&mut self, by: u32) {
+    /// Makes the journals those of a new owner: the clock changes that all timestamps count from (FAILOVER §3), and
+    /// windows may be rounded up beyond what the former owner offered (invariant 12).
+    pub(crate) fn inherit(&mut self, shift: u32) {
         for kept in self.kept.values_mut() {
-            let offset = &mut kept.journal.record.timestamps;
-            *offset = offset.map(|it| it.wrapping_add(by));
+            let journal = &mut kept.journal;
+            let offset = &mut journal.record.timestamps;
+            *offset = offset.map(|it| it.wrapping_add(shift));
+            journal.right_edge += (1 << journal.record.our_scale) - 1;
         }
     }
 

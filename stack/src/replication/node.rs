@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +27,10 @@ use crate::time::Instant;
 
 /// A handover that takes longer did not come about.
 const HANDOVER_WITHIN: Duration = Duration::from_millis(500);
+
+/// Heartbeats of a peer that was silent after which the addresses are announced: two paths, and once more an
+/// interval later.
+const CLAIMS: u8 = 4;
 
 /// What a node is told when it starts.
 #[derive(Clone, Debug)]
@@ -78,6 +82,10 @@ pub struct Node {
     failed: AtomicBool,
     /// Views are taken up by one thread at a time.
     working: Mutex<()>,
+    /// When the peer was heard last, in nanoseconds.
+    peer_heard_ns: AtomicU64,
+    /// The next so many heartbeats of the peer are answered by announcing the addresses.
+    claims: AtomicU8,
     handover: Mutex<Option<Handover>>,
 }
 
@@ -132,6 +140,8 @@ impl Node {
             views: Mutex::default(),
             failed: AtomicBool::new(false),
             working: Mutex::new(()),
+            peer_heard_ns: AtomicU64::new(now.as_nanos()),
+            claims: AtomicU8::new(0),
             handover: Mutex::new(None),
         })
     }
@@ -157,6 +167,9 @@ impl Node {
     pub fn received(&self, now: Instant, from: HostId, channel: Channel, bytes: Bytes) {
         match (Message::decode(bytes), channel) {
             (Ok(Message::Membership(message)), Channel::Heartbeat(path)) => {
+                if from == self.config.membership.peer() {
+                    self.heard_peer(now);
+                }
                 self.vote(now, |membership| {
                     membership.receive(now, from, path, &message);
                 });
@@ -171,6 +184,22 @@ impl Node {
                 }
             }
             (Err(error), _) => self.malformed(from, error),
+        }
+    }
+
+    /// A host that was silent and is heard again may just have woken, and what it had in its hands may have
+    /// turned the service address to its port: whoever owns it says so, until that is surely over.
+    fn heard_peer(&self, now: Instant) {
+        let last = Instant::from_nanos(self.peer_heard_ns.swap(now.as_nanos(), Ordering::Relaxed));
+        let membership = &self.config.membership;
+        let patience = membership.heartbeat_interval * u32::from(membership.multiplier);
+        if now.since(last) >= patience {
+            self.claims.store(CLAIMS, Ordering::Relaxed);
+        }
+        let left = self.claims.load(Ordering::Relaxed);
+        if left > 0 {
+            self.claims.store(left - 1, Ordering::Relaxed);
+            self.service.claim();
         }
     }
 

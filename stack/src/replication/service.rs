@@ -249,6 +249,15 @@ impl Service {
         }
     }
 
+    /// Whoever serves announces its addresses again: somebody else may have used them.
+    pub(super) fn claim(&self) {
+        if self.door.is_open()
+            && let Some(stack) = self.stack()
+        {
+            stack.announce(ANNOUNCEMENTS, ANNOUNCE_EVERY);
+        }
+    }
+
     /// A message that could not be read.
     pub fn malformed(&self) {
         self.replica.lock().refusals.malformed += 1;
@@ -325,7 +334,7 @@ impl Service {
             let mut replica = self.replica.lock();
             let offset_ms = self.peer_clock_ns.load(Ordering::Relaxed) / 1_000_000;
             let shift = (offset_ms as u32).wrapping_add(TIMESTAMP_BUMP_MS);
-            replica.journals.shift_timestamps(shift);
+            replica.journals.inherit(shift);
             Estate::new(now, &replica.journals)
         };
         let tcp = &stack.core().tcp;

@@ -180,12 +180,7 @@ impl Tcb {
                 gating.fin = super::gate::Stage::Committed;
             }
         }
-        self.rcv.edge = self.rcv.edge.max(continuation.right_edge);
-        let (committed, edge) = (self.rcv.committed, self.rcv.edge);
-        if let Some(gating) = &mut self.gating {
-            gating.requested = (committed, edge);
-            gating.right_edge = edge;
-        }
+        self.inherit_window(continuation.right_edge);
         self.resume(now);
         self.pending.ack = false;
         self.timers.start_persist(continuation.probe_at);

@@ -217,6 +217,21 @@ impl Tcb {
         }
     }
 
+    /// Goes on with a window of which another owner of this connection may have offered everything up to
+    /// `right_edge`, less one unit that is kept for rounding up.
+    pub(super) fn inherit_window(&mut self, right_edge: u64) {
+        let unit = (1 << self.rcv.scale) - 1;
+        let span = right_edge.saturating_sub(self.receive_queue.consumed());
+        let rcv = &mut self.rcv;
+        rcv.edge = rcv.edge.max(right_edge.saturating_sub(unit)).max(rcv.nxt);
+        rcv.limit = rcv.limit.max(u32::try_from(span).unwrap_or(u32::MAX));
+        let requested = (rcv.committed, right_edge.max(rcv.edge));
+        if let Some(gating) = &mut self.gating {
+            gating.requested = requested;
+            gating.right_edge = requested.1;
+        }
+    }
+
     /// Where the right edge would be if all free space were offered.
     fn free_edge(&self) -> u64 {
         self.receive_queue.consumed() + u64::from(self.rcv.limit)

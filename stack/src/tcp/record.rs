@@ -57,7 +57,7 @@ pub struct Continuation {
     pub peer_fin: Option<u64>,
     /// The end of what is committed: bytes that the application has not consumed.
     pub unread: Vec<Bytes>,
-    /// The furthest right edge that was ever offered.
+    /// The furthest right edge that may be offered: what was ever offered, and room to round it up.
     pub right_edge: u64,
     /// Another host has the connection still; the application follows along ([`super::dormant`]).
     pub dormant: bool,
@@ -139,7 +139,7 @@ impl Tcb {
         tcb.rcv.nxt = continuation.committed;
         tcb.rcv.committed = continuation.committed;
         tcb.rcv.acked = continuation.committed;
-        tcb.rcv.edge = continuation.right_edge.max(continuation.committed);
+        tcb.rcv.edge = continuation.committed;
         tcb.rcv.fin = continuation.peer_fin.unwrap_or(NEVER);
         tcb.rcv.mss = tcb.peer_segment_guess();
         let data = continuation.peer_fin.map_or(continuation.committed, |fin| {
@@ -165,11 +165,10 @@ impl Tcb {
                 } else {
                     Stage::Open
                 },
-                requested: (tcb.rcv.committed, tcb.rcv.edge),
-                right_edge: tcb.rcv.edge,
                 ..Gating::default()
             }));
         }
+        tcb.inherit_window(continuation.right_edge);
         tcb.resumed = Some(Box::new(Resumed {
             fin: unsent_fin,
             abort: continuation.abort,
