@@ -277,13 +277,15 @@ fn check_acknowledgement(flow: &mut Flow, other: &Flow, segment: &Segment) -> Re
         0
     };
     let edge = ack + (i64::from(segment.window) << scale);
-    if edge < flow.right_edge {
+    // Whoever gets a SYN-ACK again takes nothing from its window, which has no scale.
+    let again = segment.syn && flow.right_edge > 0;
+    if edge < flow.right_edge && !again {
         return Err(format!(
             "the window's right edge moves left from {} to {edge}",
             flow.right_edge
         ));
     }
-    flow.right_edge = edge;
+    flow.right_edge = edge.max(flow.right_edge);
     check_sack(flow, other, segment, ack)?;
     check_timestamps(flow, other, segment)
 }
