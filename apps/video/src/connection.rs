@@ -10,9 +10,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, StatusCode, Version};
+use bytes::{Bytes, BytesMut};
+use http::{Method, Version};
+use outlive::replication::Identity;
 
+use crate::facts::{self, Elsewhere, Facts, Sight};
 use crate::http::{Decoder, Event, Framing, Limits, Refusal, Request};
 use crate::response::Response;
 use crate::server::{Phase, Server};
@@ -36,6 +38,14 @@ enum Broken {
     FileChanged,
     /// The server stops: the rest of the response is not sent.
     Cut,
+    /// Another host began the response, from content that is not here.
+    Elsewhere,
+}
+
+impl From<Elsewhere> for Broken {
+    fn from(Elsewhere: Elsewhere) -> Self {
+        Self::Elsewhere
+    }
 }
 
 impl From<io::Error> for Broken {
@@ -105,6 +115,9 @@ impl<T: Transport> Connection<T> {
                     if !self.exchange(&request).await? {
                         break;
                     }
+                    if self.decoder.is_idle() {
+                        self.transport.quiescent();
+                    }
                 }
                 Next::Refused(refusal) => {
                     let exchange = Exchange {
@@ -112,7 +125,8 @@ impl<T: Transport> Connection<T> {
                         head_only: false,
                         keep_alive: false,
                     };
-                    let response = Response::refusal(refusal, self.server.dates.date());
+                    let facts = self.facts(Sight::Nothing).await?;
+                    let response = Response::refusal(refusal, facts.date);
                     self.send_response(response, &exchange).await?;
                     break;
                 }
@@ -149,13 +163,13 @@ impl<T: Transport> Connection<T> {
                 }
             } else {
                 let timer = head_timer.get_or_insert_with(|| {
-                    Box::pin(self.transport.sleep(self.limits.head_timeout))
+                    Box::pin(self.transport.input_timeout(self.limits.head_timeout))
                 });
                 tokio::select! {
                     biased;
                     bytes = self.transport.read() => bytes?,
                     () = server.reached(Phase::Cutting) => return Err(Broken::Cut),
-                    () = timer => return Ok(Next::Refused(self.timed_out())),
+                    () = timer => return Ok(Next::Refused(self.timed_out().await?)),
                 }
             };
             if bytes.is_empty() {
@@ -169,9 +183,44 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    fn timed_out(&self) -> Refusal {
+    /// The client took too long, here or on the host whose log says so.
+    async fn timed_out(&mut self) -> Result<Refusal, Broken> {
         count(&self.server.statistics.request_timeouts);
-        Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long")
+        let mut value = BytesMut::new();
+        facts::put_refusal(Refusal::TIMED_OUT, &mut value);
+        let mut logged = self.transport.decide(value.freeze()).await;
+        Ok(facts::get_refusal(&mut logged)?)
+    }
+
+    /// The facts for a response: the date, and what was seen; or what they were on the host that made the
+    /// response first.
+    async fn facts(&mut self, sight: Sight) -> Result<Facts, Broken> {
+        let facts = Facts {
+            date: self.server.dates.date(),
+            sight,
+        };
+        let logged = self.transport.decide(facts.encode()).await;
+        Ok(Facts::decode(logged, facts.sight)?)
+    }
+
+    async fn respond(&mut self, request: &Request) -> Result<Response, Broken> {
+        let sight = service::look(&self.server, request).await;
+        let facts = self.facts(sight).await.inspect_err(|_| {
+            tracing::error!(
+                names = ?request.target.names,
+                "another host answered from a file that is not the same here"
+            );
+        })?;
+        if let Sight::Film(found) = &facts.sight
+            && !self.server.twin.has(&request.target.names, &found.digest)
+        {
+            tracing::warn!(
+                names = ?request.target.names,
+                "the other host lacks this file or has another: it could not go on with this connection"
+            );
+            self.transport.unprotect();
+        }
+        Ok(service::respond(&self.server, request, facts))
     }
 
     /// Serves one request; false if the connection ends with it.
@@ -185,7 +234,7 @@ impl<T: Transport> Connection<T> {
         let response = if request.method == Method::PUT {
             self.receive_upload(request).await?
         } else {
-            let response = service::respond(&self.server, request).await;
+            let response = self.respond(request).await?;
             // A client that waits for 100 may or may not send its body now: the next request's
             // beginning cannot be known.
             if request.expects_continue && request.framing != Framing::None {
@@ -230,12 +279,12 @@ impl<T: Transport> Connection<T> {
                 Ok(None) => {}
                 Err(refusal) => return Ok(Err(refusal)),
             }
-            let timer = self.transport.sleep(self.limits.body_timeout);
+            let timer = self.transport.input_timeout(self.limits.body_timeout);
             let bytes = tokio::select! {
                 biased;
                 bytes = self.transport.read() => bytes?,
                 () = self.server.reached(Phase::Cutting) => return Err(Broken::Cut),
-                () = timer => return Ok(Err(self.timed_out())),
+                () = timer => return Ok(Err(self.timed_out().await?)),
             };
             if bytes.is_empty() {
                 return Err(Broken::Incomplete);
@@ -280,6 +329,10 @@ impl<T: Transport> Connection<T> {
                 count(&statistics.aborted_changed_file);
                 tracing::warn!(%peer, "a file changed while it was sent; the connection is aborted");
             }
+            Broken::Elsewhere => {
+                count(&statistics.aborted_other_content);
+                self.transport.unprotect();
+            }
             Broken::Stalled => count(&statistics.aborted_stalled),
             Broken::Transport(_) | Broken::Incomplete => count(&statistics.connections_broken),
         }
@@ -288,11 +341,27 @@ impl<T: Transport> Connection<T> {
 
     /// Hands bytes to the transport, but not to a client that takes none, nor beyond the end.
     async fn send(&mut self, bytes: Bytes) -> Result<(), Broken> {
+        self.send_named(bytes, None).await
+    }
+
+    /// As [`Connection::send`], of bytes that may be those at an offset of a film.
+    async fn send_named(
+        &mut self,
+        bytes: Bytes,
+        named: Option<(Identity, u64)>,
+    ) -> Result<(), Broken> {
         let length = bytes.len() as u64;
         let timer = self.transport.sleep(self.limits.stall_timeout);
+        let transport = &mut self.transport;
+        let sending = async move {
+            match named {
+                Some((identity, offset)) => transport.send_static(bytes, identity, offset).await,
+                None => transport.send(bytes).await,
+            }
+        };
         tokio::select! {
             biased;
-            sent = self.transport.send(bytes) => sent?,
+            sent = sending => sent?,
             () = self.server.reached(Phase::Cutting) => return Err(Broken::Cut),
             () = timer => return Err(Broken::Stalled),
         }

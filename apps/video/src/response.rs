@@ -1,13 +1,12 @@
 //! A response before it is sent: head, plan, and the film that the plan speaks of.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{StatusCode, header};
 
+use crate::facts::Found;
 use crate::http::{Head, Plan, Refusal};
-use crate::media::Film;
 
 /// A response.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ pub(crate) struct Response {
     /// The body.
     pub(crate) plan: Plan,
     /// Where the ranges of the plan lie.
-    pub(crate) film: Option<Arc<Film>>,
+    pub(crate) film: Option<Found>,
     /// The connection cannot carry another request after it.
     pub(crate) closes: bool,
 }

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use crate::http::Limits;
 use crate::http::date::{DateSource, SystemDate};
 use crate::media::library::FolderError;
-use crate::media::{Digests, Library};
+use crate::media::twin::{Content, path_of};
+use crate::media::{Catalogue, Digests, Library, Twin};
 use crate::pool::Pool;
 use crate::statistics::Statistics;
 use crate::uploads::Uploads;
@@ -79,6 +80,8 @@ pub struct Server {
     pub uploads: Option<Uploads>,
     /// Their digests.
     pub digests: Digests,
+    /// What the other host has of all that, where there is one.
+    pub twin: Twin,
     /// Threads that wait for the disk.
     pub disk: Arc<Pool>,
     /// What a client may ask.
@@ -112,6 +115,7 @@ impl Server {
             library,
             uploads,
             digests,
+            twin: Twin::default(),
             disk,
             limits: config.limits,
             dates: config.dates,
@@ -120,6 +124,52 @@ impl Server {
             connections: watch::Sender::new(0),
             phase: watch::Sender::new(Phase::Serving),
         }))
+    }
+
+    /// Everything that is served, with the digest of its content: for another host to compare with what it
+    /// has ([`Server::compare`]). Waits until all digests are known.
+    pub async fn catalogue(&self) -> Catalogue {
+        let mut catalogue = Catalogue::default();
+        self.add_to(&mut catalogue, &self.library, "").await;
+        if let Some(uploads) = &self.uploads {
+            let prefix = format!("{}/", crate::service::UPLOADS);
+            self.add_to(&mut catalogue, &uploads.library, &prefix).await;
+        }
+        catalogue
+    }
+
+    async fn add_to(&self, catalogue: &mut Catalogue, library: &Library, prefix: &str) {
+        for entry in library.list().await {
+            let Ok(film) = library.find(&entry.names).await else {
+                continue;
+            };
+            if let Some(digest) = self.digests.digest(&film).await {
+                let size = film.version().size();
+                let path = format!("{prefix}{}", path_of(&entry.names));
+                catalogue.add(path, Content { size, digest });
+            }
+        }
+    }
+
+    /// The other host serves `theirs`: from now on, connections that are sent a file that it lacks or has
+    /// otherwise count as unprotected. `None` when there is no other host any more. Returns how many
+    /// files differ; each is named in the log.
+    pub async fn compare(&self, theirs: Option<Catalogue>) -> usize {
+        let mut differing = 0;
+        if let Some(theirs) = &theirs {
+            let ours = self.catalogue().await;
+            let differences = ours.differences(theirs);
+            differing = differences.len();
+            for (path, difference) in differences {
+                tracing::warn!(
+                    path,
+                    ?difference,
+                    "the other host does not have this file as it is here"
+                );
+            }
+        }
+        self.twin.set(theirs);
+        differing
     }
 
     /// Begins or hastens the end. It cannot be taken back.

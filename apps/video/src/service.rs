@@ -1,19 +1,19 @@
 //! From a request to a response: which film, which version of it, which part.
 
 use std::ffi::OsString;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{HeaderName, Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 
+use crate::facts::{Facts, Found, Sight};
 use crate::http::conditional::{Validators, Verdict, evaluate, range_applies};
 use crate::http::plan::content_range;
 use crate::http::range::{Selection, select};
 use crate::http::{EntityTag, Head, Plan, Refusal, Request};
 use crate::media::types::content_type;
-use crate::media::{Film, Library, Missing};
+use crate::media::{Library, Missing};
 use crate::page;
 use crate::response::Response;
 use crate::server::Server;
@@ -23,13 +23,47 @@ pub(crate) const UPLOADS: &str = "uploads";
 /// The folder name under which uploads are counted, hashed and forgotten.
 pub(crate) const SINK: &str = "sink";
 
+/// Looks at the disk for what the answer to `request` depends on.
+pub(crate) async fn look(server: &Server, request: &Request) -> Sight {
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        return Sight::Nothing;
+    }
+    if request.target.names.is_empty() {
+        return Sight::Page(page(server, request).await);
+    }
+    if request.target.folder {
+        return Sight::Refused(Refusal::not_found());
+    }
+    let (library, names) = locate(server, &request.target.names);
+    match find(server, library, names).await {
+        Ok(found) => Sight::Film(found),
+        Err(refusal) => Sight::Refused(refusal),
+    }
+}
+
+async fn find(server: &Server, library: &Library, names: &[OsString]) -> Result<Found, Refusal> {
+    let film = library.find(names).await.map_err(refusal_for)?;
+    let digest = server.digests.digest(&film).await;
+    let digest = digest.ok_or(Refusal::CHANGING)?;
+    let last_modified = film.version().last_modified();
+    Ok(Found {
+        film,
+        digest,
+        last_modified,
+    })
+}
+
 /// Answers everything but uploads.
-pub(crate) async fn respond(server: &Server, request: &Request) -> Response {
-    let date = server.dates.date();
+pub(crate) fn respond(server: &Server, request: &Request, facts: Facts) -> Response {
+    let Facts { date, sight } = facts;
     match request.method {
-        Method::GET | Method::HEAD => match read(server, request, date).await {
-            Ok(response) => response,
-            Err(refusal) => Response::refusal(refusal, date),
+        Method::GET | Method::HEAD => match sight {
+            Sight::Film(found) => {
+                selected(request, found).respond(request, date, server.limits.ranges)
+            }
+            Sight::Page(body) => index(request, body, date),
+            Sight::Refused(refusal) => Response::refusal(refusal, date),
+            Sight::Nothing | Sight::Stored { .. } => Response::refusal(Refusal::not_found(), date),
         },
         Method::OPTIONS => {
             let head = Head::new(StatusCode::NO_CONTENT, date);
@@ -54,6 +88,18 @@ pub(crate) async fn respond(server: &Server, request: &Request) -> Response {
     }
 }
 
+fn selected(request: &Request, found: Found) -> Selected {
+    let name = request.target.names.last().map(OsString::as_os_str);
+    Selected {
+        validators: Validators {
+            entity_tag: EntityTag::from_digest(&found.digest),
+            last_modified: found.last_modified,
+        },
+        found,
+        content_type: content_type(name.unwrap_or_default()),
+    }
+}
+
 fn allowed(server: &Server, request: &Request) -> &'static str {
     let takes_uploads = request
         .target
@@ -65,31 +111,6 @@ fn allowed(server: &Server, request: &Request) -> &'static str {
     } else {
         "GET, HEAD, OPTIONS"
     }
-}
-
-async fn read(server: &Server, request: &Request, date: SystemTime) -> Result<Response, Refusal> {
-    let Some(name) = request.target.names.last() else {
-        return Ok(index(server, request, date).await);
-    };
-    if request.target.folder {
-        return Err(Refusal::not_found());
-    }
-    let (library, names) = locate(server, &request.target.names);
-    let film = library.find(names).await.map_err(refusal_for)?;
-    let digest = server.digests.digest(&film).await.ok_or(Refusal::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "the file is being changed at the moment; try again when it is complete",
-    ))?;
-    let validators = Validators {
-        entity_tag: EntityTag::from_digest(&digest),
-        last_modified: film.version().last_modified(),
-    };
-    let selected = Selected {
-        film,
-        validators,
-        content_type: content_type(name),
-    };
-    Ok(selected.respond(request, date, server.limits.ranges))
 }
 
 /// The library that a path leads into, and the way in it.
@@ -105,13 +126,8 @@ fn locate<'a>(server: &'a Server, names: &'a [OsString]) -> (&'a Library, &'a [O
 fn refusal_for(missing: Missing) -> Refusal {
     match missing {
         Missing::NotFound | Missing::IsFolder => Refusal::not_found(),
-        Missing::Forbidden => {
-            Refusal::new(StatusCode::FORBIDDEN, "the server may not read this file")
-        }
-        Missing::Unavailable => Refusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the file cannot be read at the moment",
-        ),
+        Missing::Forbidden => Refusal::UNREADABLE,
+        Missing::Unavailable => Refusal::UNAVAILABLE,
     }
 }
 
@@ -133,7 +149,7 @@ pub(crate) async fn current_upload(server: &Server, name: &OsString) -> Option<V
 
 /// The representation that a request is about.
 struct Selected {
-    film: Arc<Film>,
+    found: Found,
     validators: Validators,
     content_type: &'static str,
 }
@@ -145,15 +161,11 @@ impl Selected {
                 return Response::bodiless(self.head(StatusCode::NOT_MODIFIED, date));
             }
             Verdict::Failed => {
-                let refusal = Refusal::new(
-                    StatusCode::PRECONDITION_FAILED,
-                    "the file is another version",
-                );
-                return Response::refusal(refusal, date);
+                return Response::refusal(Refusal::OTHER_VERSION, date);
             }
             Verdict::Proceed => {}
         }
-        let length = self.film.version().size();
+        let length = self.found.film.version().size();
         // RFC 9110 §14.2: ranges are for GET.
         let ranged =
             request.method == Method::GET && range_applies(&request.headers, &self.validators);
@@ -212,7 +224,7 @@ impl Selected {
         Response {
             head,
             plan,
-            film: Some(self.film),
+            film: Some(self.found),
             closes: false,
         }
     }
@@ -235,7 +247,7 @@ impl Selected {
         Response {
             head,
             plan,
-            film: Some(self.film),
+            film: Some(self.found),
             closes: false,
         }
     }
@@ -252,15 +264,19 @@ impl Selected {
     }
 }
 
-/// The page at `/`. Its tag is made from its bytes, like a film's.
-async fn index(server: &Server, request: &Request, date: SystemTime) -> Response {
+/// The page at `/`, as the folders are now.
+async fn page(server: &Server, request: &Request) -> Bytes {
     let films = server.library.list().await;
     let uploads = match &server.uploads {
         Some(uploads) => uploads.library.list().await,
         None => Vec::new(),
     };
     let playing = request.target.query_value("film");
-    let body = Bytes::from(page::render(&films, &uploads, playing.as_deref()));
+    Bytes::from(page::render(&films, &uploads, playing.as_deref()))
+}
+
+/// The answer with the page. Its tag is made from its bytes, like a film's.
+fn index(request: &Request, body: Bytes, date: SystemTime) -> Response {
     let entity_tag = EntityTag::from_digest(&Sha256::digest(&body).into());
     let validators = Validators {
         entity_tag,

@@ -46,6 +46,8 @@ statistics! {
     cold_pieces,
     /// Responses cut short because the file changed.
     aborted_changed_file,
+    /// Connections aborted because another host began them with content that is not here.
+    aborted_other_content,
     /// Connections aborted because the client took nothing for too long.
     aborted_stalled,
     /// Responses cut short because the server stopped.

@@ -59,9 +59,8 @@ impl Uploads {
         move || {
             let temporary = Temporary::create(folder, name)?;
             Ok(Intake {
-                hasher: Sha256::new(),
-                bytes: 0,
                 temporary: Some(temporary),
+                ..Intake::sink()
             })
         }
     }
@@ -73,17 +72,18 @@ pub struct Intake {
     hasher: Sha256,
     bytes: u64,
     temporary: Option<Temporary>,
+    failed: Option<io::Error>,
 }
 
-/// A complete upload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An upload of which everything came.
+#[derive(Debug)]
 pub struct Received {
     /// Its SHA-256.
     pub digest: Digest,
     /// Its length.
     pub bytes: u64,
-    /// There was no file of that name before.
-    pub created: bool,
+    /// There was no file of that name before; or why it could not be stored, and then nothing is left of it.
+    pub created: io::Result<bool>,
 }
 
 impl Intake {
@@ -94,38 +94,48 @@ impl Intake {
             hasher: Sha256::new(),
             bytes: 0,
             temporary: None,
+            failed: None,
         }
     }
 
-    /// Takes the next bytes; may wait for the disk.
-    ///
-    /// # Errors
-    /// When they cannot be written.
-    pub fn absorb(&mut self, batch: &[Bytes]) -> io::Result<()> {
+    /// One that cannot be stored, because of `error`.
+    #[must_use]
+    pub fn failed(error: io::Error) -> Self {
+        Self {
+            failed: Some(error),
+            ..Self::sink()
+        }
+    }
+
+    /// Takes the next bytes; may wait for the disk. When they cannot be written the rest is counted and
+    /// hashed all the same, and the end says so: where in the stream a disk fails is nothing that another
+    /// host could repeat.
+    pub fn absorb(&mut self, batch: &[Bytes]) {
         for bytes in batch {
             self.hasher.update(bytes);
             self.bytes += bytes.len() as u64;
-            if let Some(temporary) = &mut self.temporary {
-                temporary.file.write_all(bytes)?;
+            if let Some(temporary) = &mut self.temporary
+                && let Err(error) = temporary.file.write_all(bytes)
+            {
+                self.failed = Some(error);
+                self.temporary = None;
             }
         }
-        Ok(())
     }
 
     /// Completes the upload: on the disk, then under its name.
-    ///
-    /// # Errors
-    /// When it cannot be; nothing is left of it then.
-    pub fn finish(self) -> io::Result<Received> {
-        let created = match self.temporary {
-            Some(temporary) => temporary.publish()?,
-            None => false,
+    #[must_use]
+    pub fn finish(self) -> Received {
+        let created = match (self.failed, self.temporary) {
+            (Some(error), _) => Err(error),
+            (None, Some(temporary)) => temporary.publish(),
+            (None, None) => Ok(false),
         };
-        Ok(Received {
+        Received {
             digest: self.hasher.finalize().into(),
             bytes: self.bytes,
             created,
-        })
+        }
     }
 }
 
@@ -217,20 +227,17 @@ mod tests {
         let begin = || uploads.begin("film.mp4".into())().expect("begun");
 
         let mut broken = begin();
-        broken
-            .absorb(&[Bytes::from_static(b"half")])
-            .expect("written");
+        broken.absorb(&[Bytes::from_static(b"half")]);
         assert!(names(folder.path()).iter().all(|name| name != "film.mp4"));
         drop(broken);
         assert!(names(folder.path()).is_empty());
 
         for created in [true, false] {
             let mut whole = begin();
-            whole
-                .absorb(&[Bytes::from_static(b"a"), Bytes::from_static(b"bc")])
-                .expect("written");
-            let received = whole.finish().expect("published");
-            assert_eq!((received.bytes, received.created), (3, created));
+            whole.absorb(&[Bytes::from_static(b"a"), Bytes::from_static(b"bc")]);
+            let received = whole.finish();
+            assert_eq!(received.bytes, 3);
+            assert_eq!(received.created.expect("published"), created);
             assert_eq!(received.digest[..4], [0xba, 0x78, 0x16, 0xbf]);
             assert_eq!(names(folder.path()), ["film.mp4"]);
         }

@@ -28,7 +28,8 @@ impl Handle {
         range: Range<u64>,
     ) -> Poll<std::io::Result<u64>> {
         self.with(|tcb| {
-            if tcb.poll_peer_known(cx).is_pending() {
+            let len = range.end.saturating_sub(range.start);
+            if tcb.poll_peer_known(cx, len).is_pending() {
                 return Poll::Pending;
             }
             Poll::Ready(tcb.skip_static(identity, range).map_err(Into::into))

@@ -9,6 +9,7 @@ use super::TcpStream;
 use super::handle::{self, Handle};
 use super::options::{CallOptions, Direction, try_each};
 use crate::engine::Stack;
+use crate::replication::Survival;
 use crate::tcp::{ListenOptions, Listener};
 
 /// What both faces of a listener share; the last one closes it.
@@ -24,16 +25,21 @@ impl Listening {
         address: SocketAddr,
         options: Option<ListenOptions>,
     ) -> io::Result<Arc<Self>> {
-        let options = options.unwrap_or_else(|| ListenOptions {
-            socket: stack.core().tcp.config().socket.clone(),
-            ..ListenOptions::default()
-        });
+        let options = options.unwrap_or_else(|| Self::default_options(stack));
         let listener = stack.core().tcp.listen(address, options)?;
         Ok(Arc::new(Self {
             stack: stack.clone(),
             listener,
             calls: CallOptions::default(),
         }))
+    }
+
+    /// What listeners of `stack` have unless told otherwise.
+    pub(super) fn default_options(stack: &Stack) -> ListenOptions {
+        ListenOptions {
+            socket: stack.core().tcp.config().socket.clone(),
+            ..ListenOptions::default()
+        }
     }
 
     pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Arc<Handle>>> {
@@ -92,6 +98,23 @@ impl TcpListener {
         Ok(Self {
             listening: Listening::bind(stack, address, Some(options))?,
         })
+    }
+
+    /// As [`TcpListener::bind`], for connections that outlive this host as `survival` says, where the stack
+    /// has another host to rely on.
+    ///
+    /// # Errors
+    /// As [`TcpListener::bind`].
+    pub fn bind_surviving(
+        stack: &Stack,
+        address: SocketAddr,
+        survival: Survival,
+    ) -> io::Result<Self> {
+        let options = ListenOptions {
+            survival,
+            ..Listening::default_options(stack)
+        };
+        Self::bind_with(stack, address, options)
     }
 
     /// Waits for the next connection.

@@ -154,6 +154,9 @@ impl Tcb {
             return;
         }
         self.advance_to(position);
+        if let Some(surviving) = self.surviving() {
+            surviving.waiting.announce();
+        }
         if let Some(mark) = mark {
             self.expect_mark(mark);
         }
@@ -170,7 +173,7 @@ impl Tcb {
         if let Some(resumed) = &mut self.resumed {
             resumed.dormant = false;
             resumed.since = since;
-            resumed.abort = continuation.abort;
+            resumed.abort |= continuation.abort;
             resumed.until = now + super::resume::FORMER_OWNER_FOR;
             resumed.fin = fin.filter(|&fin| end < fin);
         }

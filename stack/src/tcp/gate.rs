@@ -286,14 +286,15 @@ impl Tcb {
                 Commit::Abort
             });
         }
-        if let Some(received) = self.received_to_commit() {
-            return Some(received);
-        }
+        // Before further input, which an application that follows along would be shown at once.
         if let Some(note) = self.next_note() {
             let gating = self.gating.as_mut()?;
             gating.noted += 1;
             let number = gating.noted;
             return Some(Commit::Note { number, note });
+        }
+        if let Some(received) = self.received_to_commit() {
+            return Some(received);
         }
         let (due, position) = (self.snd.fin, self.send_queue.end());
         let mark = self.last_mark();

@@ -195,9 +195,11 @@ impl Tcb {
         self.resumed.as_ref().map_or(0, |resumed| resumed.behind)
     }
 
-    /// Ready when [`Tcb::skippable`] is final: the peer has told where it stands.
-    pub fn poll_peer_known(&mut self, cx: &Context<'_>) -> Poll<()> {
+    /// Ready when [`Tcb::skippable`] is final, because the peer has told where it stands; or when it is
+    /// `enough` at least.
+    pub fn poll_peer_known(&mut self, cx: &Context<'_>, enough: u64) -> Poll<()> {
         if self.is_lost()
+            && self.skippable() < enough
             && self.error.is_none()
             && let Some(surviving) = self.surviving()
         {

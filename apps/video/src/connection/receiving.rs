@@ -3,11 +3,13 @@
 use std::ffi::OsString;
 use std::io;
 use std::pin::Pin;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{StatusCode, header};
 
 use super::{Broken, Connection};
+use crate::facts::Sight;
 use crate::http::conditional::{Verdict, evaluate};
 use crate::http::entity_tag::hex;
 use crate::http::{EntityTag, Event, Framing, Head, Refusal, Request};
@@ -32,7 +34,7 @@ enum Destination {
 impl<T: Transport> Connection<T> {
     /// Receives the body of a `PUT` and says what came of it.
     pub(super) async fn receive_upload(&mut self, request: &Request) -> Result<Response, Broken> {
-        let outcome = match self.begin_upload(request).await {
+        let outcome = match self.begin_upload(request).await? {
             Ok(intake) => {
                 if request.expects_continue && request.framing != Framing::None {
                     self.send(Bytes::from_static(INTERIM)).await?;
@@ -41,71 +43,115 @@ impl<T: Transport> Connection<T> {
             }
             Err(refusal) => Err(refusal),
         };
-        let date = self.server.dates.date();
         let received = match outcome {
             Ok(received) => received,
             Err(refusal) if refusal.status == StatusCode::METHOD_NOT_ALLOWED => {
-                return Ok(service::respond(&self.server, request).await.closing());
+                return Ok(self.respond(request).await?.closing());
             }
             // Some of the body is perhaps still on its way.
-            Err(refusal) => return Ok(Response::refusal(refusal, date).closing()),
+            Err(refusal) => {
+                let facts = self.facts(Sight::Nothing).await?;
+                return Ok(Response::refusal(refusal, facts.date).closing());
+            }
+        };
+        let digest = received.digest;
+        let (date, created) = self.conclude_upload(received.created).await?;
+        let status = match created {
+            Ok(true) => StatusCode::CREATED,
+            Ok(false) => StatusCode::OK,
+            Err(refusal) => return Ok(Response::refusal(refusal, date)),
         };
         count(&self.server.statistics.uploads);
-        let status = if received.created {
-            StatusCode::CREATED
-        } else {
-            StatusCode::OK
-        };
         let mut head = Head::new(status, date);
         if matches!(
             destination(&request.target.names),
             Some(Destination::Folder(_))
         ) {
-            head = head.field(&header::ETAG, EntityTag::from_digest(&received.digest));
+            self.server.twin.note(&request.target.names, digest);
+            head = head.field(&header::ETAG, EntityTag::from_digest(&digest));
         }
-        Ok(Response::text(head, &hex(&received.digest)))
+        Ok(Response::text(head, &hex(&digest)))
+    }
+
+    /// What is said of an upload: what became of it here, or on the host that said so first.
+    async fn conclude_upload(
+        &mut self,
+        created: io::Result<bool>,
+    ) -> Result<(SystemTime, Result<bool, Refusal>), Broken> {
+        let here = created.map_err(|error| refusal_for(&error));
+        let sight = match here {
+            Ok(created) => Sight::Stored { created },
+            Err(refusal) => Sight::Refused(refusal),
+        };
+        let facts = self.facts(sight).await?;
+        let there = match facts.sight {
+            Sight::Stored { created } => Ok(created),
+            Sight::Refused(refusal) => Err(refusal),
+            _ => return Err(Broken::Elsewhere),
+        };
+        if here.is_ok() != there.is_ok() {
+            tracing::error!(
+                ?here,
+                ?there,
+                "the other host stored an upload and this one did not, or the reverse"
+            );
+        }
+        Ok((facts.date, there))
     }
 
     /// Everything that can be refused before the body is read.
-    async fn begin_upload(&mut self, request: &Request) -> Result<Intake, Refusal> {
+    async fn begin_upload(&mut self, request: &Request) -> Result<Result<Intake, Refusal>, Broken> {
         if request.headers.contains_key(header::CONTENT_RANGE) {
-            return Err(Refusal::malformed(
+            return Ok(Err(Refusal::malformed(
                 "a PUT replaces the whole file; Content-Range is not for it",
-            ));
+            )));
         }
         if matches!(request.framing, Framing::Length(length) if length > self.limits.upload_bytes) {
-            return Err(too_large());
+            return Ok(Err(too_large()));
         }
         let not_here = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "uploads are not taken here");
-        match destination(&request.target.names).ok_or(not_here)? {
-            Destination::Sink => Ok(Intake::sink()),
-            Destination::Folder(name) => {
-                let uploads = self.server.uploads.as_ref().ok_or(not_here)?;
-                if request.target.folder || !Uploads::accepts(&name) {
-                    return Err(Refusal::malformed(
-                        "give the upload a name that is not hidden: PUT /uploads/NAME",
-                    ));
-                }
-                if request.headers.contains_key(header::IF_MATCH)
-                    || request.headers.contains_key(header::IF_NONE_MATCH)
-                    || request.headers.contains_key(header::IF_UNMODIFIED_SINCE)
-                {
-                    let current = service::current_upload(&self.server, &name).await;
-                    if evaluate(&request.method, &request.headers, current.as_ref())
-                        != Verdict::Proceed
-                    {
-                        return Err(Refusal::new(
-                            StatusCode::PRECONDITION_FAILED,
-                            "the file is another version",
-                        ));
-                    }
-                }
-                let begun = self.server.disk.run(uploads.begin(name)).await;
-                begun
-                    .unwrap_or(Err(io::ErrorKind::Other.into()))
-                    .map_err(|error| refusal_for(&error))
+        let name = match destination(&request.target.names) {
+            None => return Ok(Err(not_here)),
+            Some(Destination::Sink) => return Ok(Ok(Intake::sink())),
+            Some(Destination::Folder(_)) if self.server.uploads.is_none() => {
+                return Ok(Err(not_here));
+            }
+            Some(Destination::Folder(name)) => name,
+        };
+        if request.target.folder || !Uploads::accepts(&name) {
+            return Ok(Err(Refusal::malformed(
+                "give the upload a name that is not hidden: PUT /uploads/NAME",
+            )));
+        }
+        let here = self.open_upload(request, name).await;
+        let sight = match &here {
+            Ok(_) => Sight::Nothing,
+            Err(refusal) => Sight::Refused(*refusal),
+        };
+        // From here on it depends on the disk.
+        match (self.facts(sight).await?.sight, here) {
+            (Sight::Refused(refusal), _) => Ok(Err(refusal)),
+            (_, Ok(intake)) => Ok(Ok(intake)),
+            // The other host could.
+            (_, Err(_)) => Ok(Ok(Intake::failed(io::ErrorKind::Other.into()))),
+        }
+    }
+
+    async fn open_upload(&self, request: &Request, name: OsString) -> Result<Intake, Refusal> {
+        if request.headers.contains_key(header::IF_MATCH)
+            || request.headers.contains_key(header::IF_NONE_MATCH)
+            || request.headers.contains_key(header::IF_UNMODIFIED_SINCE)
+        {
+            let current = service::current_upload(&self.server, &name).await;
+            if evaluate(&request.method, &request.headers, current.as_ref()) != Verdict::Proceed {
+                return Err(Refusal::OTHER_VERSION);
             }
         }
+        let uploads = self.server.uploads.as_ref().ok_or(Refusal::UNWRITABLE)?;
+        let begun = self.server.disk.run(uploads.begin(name)).await;
+        begun
+            .unwrap_or(Err(io::ErrorKind::Other.into()))
+            .map_err(|error| refusal_for(&error))
     }
 
     async fn receive_body(&mut self, intake: Intake) -> Result<Result<Received, Refusal>, Broken> {
@@ -129,25 +175,19 @@ impl<T: Transport> Connection<T> {
                         continue;
                     }
                     batched = 0;
-                    if let Err(error) = writer
+                    writer
                         .write(&self.server.disk, std::mem::take(&mut batch))
-                        .await
-                    {
-                        return Ok(Err(refusal_for(&error)));
-                    }
+                        .await?;
                 }
                 Ok(Event::End | Event::Head(_)) => break,
                 Err(refusal) => return Ok(Err(refusal)),
             }
         }
-        Ok(writer
-            .finish(&self.server.disk, batch)
-            .await
-            .map_err(|error| refusal_for(&error)))
+        Ok(Ok(writer.finish(&self.server.disk, batch).await?))
     }
 }
 
-type Writing = Pin<Box<dyn Future<Output = Option<io::Result<Intake>>> + Send>>;
+type Writing = Pin<Box<dyn Future<Output = Option<Intake>> + Send>>;
 
 /// Writes one batch while the next is read.
 struct Writer {
@@ -156,29 +196,35 @@ struct Writer {
 }
 
 impl Writer {
-    async fn intake(&mut self) -> io::Result<Intake> {
-        if let Some(busy) = self.busy.take() {
-            return busy.await.unwrap_or(Err(io::ErrorKind::Other.into()));
-        }
-        self.idle.take().ok_or(io::ErrorKind::Other.into())
+    /// Fails only when the server's threads have ended.
+    async fn intake(&mut self) -> Result<Intake, Broken> {
+        let intake = match self.busy.take() {
+            Some(busy) => busy.await,
+            None => self.idle.take(),
+        };
+        intake.ok_or(Broken::Cut)
     }
 
-    async fn write(&mut self, disk: &crate::pool::Pool, batch: Vec<Bytes>) -> io::Result<()> {
+    async fn write(&mut self, disk: &crate::pool::Pool, batch: Vec<Bytes>) -> Result<(), Broken> {
         let mut intake = self.intake().await?;
         self.busy = Some(Box::pin(disk.run(move || {
-            intake.absorb(&batch)?;
-            Ok(intake)
+            intake.absorb(&batch);
+            intake
         })));
         Ok(())
     }
 
-    async fn finish(mut self, disk: &crate::pool::Pool, batch: Vec<Bytes>) -> io::Result<Received> {
+    async fn finish(
+        mut self,
+        disk: &crate::pool::Pool,
+        batch: Vec<Bytes>,
+    ) -> Result<Received, Broken> {
         let mut intake = self.intake().await?;
         let finished = disk.run(move || {
-            intake.absorb(&batch)?;
+            intake.absorb(&batch);
             intake.finish()
         });
-        finished.await.unwrap_or(Err(io::ErrorKind::Other.into()))
+        finished.await.ok_or(Broken::Cut)
     }
 }
 
@@ -200,19 +246,11 @@ fn too_large() -> Refusal {
 fn refusal_for(error: &io::Error) -> Refusal {
     tracing::warn!(%error, "an upload failed");
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Refusal::new(StatusCode::INSUFFICIENT_STORAGE, "the disk is full")
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal::DISK_FULL,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Refusal::MAY_NOT_WRITE
         }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Refusal::new(
-            StatusCode::FORBIDDEN,
-            "the server may not write into its folder for uploads",
-        ),
-        io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty => {
-            Refusal::new(StatusCode::CONFLICT, "a folder has that name")
-        }
-        _ => Refusal::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the upload could not be written",
-        ),
+        io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty => Refusal::IS_FOLDER,
+        _ => Refusal::UNWRITABLE,
     }
 }

@@ -104,23 +104,30 @@ impl Plan {
         self
     }
 
-    /// The parts in pieces of at most `piece_bytes` of the file, with the last `tail_bytes` of a file's
-    /// range at the end of the response apart. Pieces begin at multiples of `piece_bytes`, so that
-    /// connections that play the same film ask for the same pages.
-    pub fn pieces(&self, piece_bytes: u64, tail_bytes: u64) -> impl Iterator<Item = Part> + '_ {
+    /// The parts, and how many of a part's last bytes are the end of a film's range at the end of the
+    /// response: `tail_bytes`, or all if they are fewer.
+    pub fn with_tail(&self, tail_bytes: u64) -> impl Iterator<Item = (&Part, u64)> {
         let last = self.parts.len().wrapping_sub(1);
-        self.parts
-            .iter()
-            .enumerate()
-            .flat_map(move |(number, part)| {
-                let tail = if number == last { tail_bytes } else { 0 };
-                Pieces {
-                    part: Some(part.clone()),
-                    piece_bytes,
-                    tail_bytes: tail,
-                }
-            })
+        self.parts.iter().enumerate().map(move |(number, part)| {
+            let tail = match part {
+                Part::File(_) if number == last => tail_bytes.min(part.len()),
+                _ => 0,
+            };
+            (part, tail)
+        })
     }
+}
+
+/// The range in pieces of at most `piece_bytes`. They begin at multiples of that, so that connections that
+/// play the same film ask for the same pages.
+pub fn pieces(range: Range<u64>, piece_bytes: u64) -> impl Iterator<Item = Range<u64>> {
+    let mut rest = range;
+    std::iter::from_fn(move || {
+        let boundary = (rest.start / piece_bytes + 1).saturating_mul(piece_bytes);
+        let piece = rest.start..boundary.min(rest.end);
+        rest.start = piece.end;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 /// `bytes 0-499/1000`.
@@ -129,56 +136,24 @@ pub fn content_range(range: &Range<u64>, length: u64) -> String {
     format!("bytes {}-{}/{length}", range.start, range.end - 1)
 }
 
-struct Pieces {
-    part: Option<Part>,
-    piece_bytes: u64,
-    tail_bytes: u64,
-}
-
-impl Iterator for Pieces {
-    type Item = Part;
-
-    fn next(&mut self) -> Option<Part> {
-        match self.part.take()? {
-            Part::File(range) if !range.is_empty() => {
-                let next_boundary =
-                    (range.start / self.piece_bytes + 1).saturating_mul(self.piece_bytes);
-                let tail_start = range.end.saturating_sub(self.tail_bytes).max(range.start);
-                let limit = if range.start < tail_start {
-                    tail_start
-                } else {
-                    range.end
-                };
-                let end = next_boundary.min(limit);
-                if end < range.end {
-                    self.part = Some(Part::File(end..range.end));
-                }
-                // What is left is the tail as soon as it is no longer than that: it stays in one piece.
-                if limit == range.end {
-                    self.part = None;
-                    return Some(Part::File(range));
-                }
-                Some(Part::File(range.start..end))
-            }
-            Part::Generated(bytes) if !bytes.is_empty() => Some(Part::Generated(bytes)),
-            _ => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn render(parts: impl Iterator<Item = Part>, file: &[u8]) -> Vec<u8> {
+    fn render(plan: &Plan, file: &[u8], piece: u64, tail: u64) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for part in parts {
+        for (part, tail) in plan.with_tail(tail) {
             match part {
-                Part::Generated(generated) => bytes.extend_from_slice(&generated),
+                Part::Generated(generated) => bytes.extend_from_slice(generated),
                 Part::File(range) => {
-                    bytes.extend_from_slice(&file[range.start as usize..range.end as usize]);
+                    let bulk = range.start..range.end - tail;
+                    for range in
+                        pieces(bulk, piece).chain(std::iter::once(range.end - tail..range.end))
+                    {
+                        bytes.extend_from_slice(&file[range.start as usize..range.end as usize]);
+                    }
                 }
             }
         }
@@ -198,7 +173,7 @@ mod tests {
              \r\n--{boundary}\r\ncontent-type: video/mp4\r\ncontent-range: bytes 8-9/10\r\n\r\n89\
              \r\n--{boundary}--\r\n"
         );
-        assert_eq!(render(plan.pieces(4, 1), file), expected.as_bytes());
+        assert_eq!(render(&plan, file, 4, 1), expected.as_bytes());
         assert_eq!(plan.len(), expected.len() as u64);
         assert_eq!(
             (plan, boundary),
@@ -212,16 +187,12 @@ mod tests {
             let file: Vec<u8> = (0..=255).cycle().take(400).collect();
             let plan = Plan::range(start..start + length).with_head(Bytes::from_static(b"head"));
             let expected = [b"head", &file[start as usize..(start + length) as usize]].concat();
-            prop_assert_eq!(render(plan.pieces(piece, tail), &file), expected);
-            let pieces: Vec<Part> = plan.pieces(piece, tail).collect();
-            prop_assert!(pieces[..pieces.len() - 1].iter().skip(1).all(|part| part.len() <= piece));
-            if tail > 0 && length > tail {
-                prop_assert_eq!(pieces.last().expect("a tail").len(), tail);
-            }
-            for part in &pieces[..pieces.len().saturating_sub(2)] {
-                if let Part::File(range) = part {
-                    prop_assert_eq!(range.end % piece, 0);
-                }
+            prop_assert_eq!(render(&plan, &file, piece, tail), expected);
+            let tails: Vec<u64> = plan.with_tail(tail).map(|(_, tail)| tail).collect();
+            prop_assert_eq!(tails, [0, tail.min(length)]);
+            for range in pieces(start..start + length, piece) {
+                prop_assert!(range.end - range.start <= piece);
+                prop_assert!(range.end % piece == 0 || range.end == start + length);
             }
         }
     }

@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
+use ::outlive::replication::Identity;
 use bytes::Bytes;
 
 pub mod kernel;
@@ -28,4 +30,46 @@ pub trait Transport: Send {
 
     /// Ready after `duration`, by the clock of whoever runs the connection.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static;
+
+    // What follows matters to connections that outlive their host, and does nothing on others.
+
+    /// What was decided and does not follow from the input and the content of the films: `value`, or what
+    /// the host decided that this one repeats.
+    fn decide(&mut self, value: Bytes) -> impl Future<Output = Bytes> + Send {
+        std::future::ready(value)
+    }
+
+    /// As [`Transport::sleep`], for a time-out while waiting for input that is then told to
+    /// [`Transport::decide`]: where it is repeated it comes between the same two bytes of input.
+    fn input_timeout(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
+        self.sleep(duration)
+    }
+
+    /// A fresh handler could go on from here.
+    fn quiescent(&mut self) {}
+
+    /// How many bytes of the range, from its start, the client has already from another host: they count as
+    /// sent.
+    fn skip(
+        &mut self,
+        identity: Identity,
+        range: Range<u64>,
+    ) -> impl Future<Output = io::Result<u64>> + Send {
+        let _ = (identity, range);
+        std::future::ready(Ok(0))
+    }
+
+    /// As [`Transport::send`], of the bytes at `offset` of the content that `identity` names.
+    fn send_static(
+        &mut self,
+        bytes: Bytes,
+        identity: Identity,
+        offset: u64,
+    ) -> impl Future<Output = io::Result<()>> + Send {
+        let _ = (identity, offset);
+        self.send(bytes)
+    }
+
+    /// The other host could not go on from here, because its files are not the same.
+    fn unprotect(&mut self) {}
 }

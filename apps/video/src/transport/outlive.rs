@@ -4,11 +4,13 @@
 use std::future::Future;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use outlive::engine::Stack;
+use outlive::replication::{Identity, Reason, ReplayOptions, Survival};
 use outlive::socket::asynchronous::{TcpListener, TcpStream};
 
 use super::Transport;
@@ -67,14 +69,63 @@ impl Transport for OutliveTransport {
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
         self.timers.sleep(duration)
     }
+
+    async fn decide(&mut self, value: Bytes) -> Bytes {
+        match &self.stream {
+            Some(stream) => stream.decide(|| value).await,
+            None => value,
+        }
+    }
+
+    fn input_timeout(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
+        let timer = self.timers.sleep(duration);
+        let stream = self.stream.clone();
+        async move {
+            let Some(stream) = stream else {
+                return timer.await;
+            };
+            tokio::select! {
+                biased;
+                () = stream.decided() => {}
+                () = timer => {}
+            }
+        }
+    }
+
+    fn quiescent(&mut self) {
+        if let Some(stream) = &self.stream {
+            stream.quiescent();
+        }
+    }
+
+    async fn skip(&mut self, identity: Identity, range: Range<u64>) -> io::Result<u64> {
+        self.stream()?.skip_static(identity, range).await
+    }
+
+    async fn send_static(
+        &mut self,
+        bytes: Bytes,
+        identity: Identity,
+        offset: u64,
+    ) -> io::Result<()> {
+        self.stream()?.send_static(bytes, identity, offset).await
+    }
+
+    fn unprotect(&mut self) {
+        if let Some(stream) = &self.stream {
+            stream.unprotect(Reason::ContentDiffers);
+        }
+    }
 }
 
-/// Listens on `address` and serves connections, on the stack's threads, until the server stops.
+/// Listens on `address` and serves connections, on the stack's threads, until the server stops. Where the
+/// stack has another host to rely on, connections outlive this one by replay.
 ///
 /// # Errors
 /// When the port is in use on this stack, or the operating system gives no thread.
 pub fn start(server: &Arc<Server>, stack: &Stack, address: SocketAddr) -> io::Result<()> {
-    let listener = TcpListener::bind(stack, address)?;
+    let survival = Survival::Replay(ReplayOptions::default());
+    let listener = TcpListener::bind_surviving(stack, address, survival)?;
     let timers = Arc::new(Timers::start()?);
     stack
         .spawn(accept(Arc::clone(server), listener, timers))

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use super::TcpStream;
 use crate::engine::Stack;
+use crate::replication::Survival;
 use crate::socket::options::try_each;
 use crate::socket::tcp_listener::Listening;
 use crate::tcp::ListenOptions;
@@ -43,6 +44,23 @@ impl TcpListener {
         options: ListenOptions,
     ) -> io::Result<Self> {
         Ok(Self::new(Listening::bind(stack, address, Some(options))?))
+    }
+
+    /// As [`TcpListener::bind`], for connections that outlive this host as `survival` says, where the stack
+    /// has another host to rely on.
+    ///
+    /// # Errors
+    /// As [`TcpListener::bind`].
+    pub fn bind_surviving(
+        stack: &Stack,
+        address: SocketAddr,
+        survival: Survival,
+    ) -> io::Result<Self> {
+        let options = ListenOptions {
+            survival,
+            ..Listening::default_options(stack)
+        };
+        Self::bind_with(stack, address, options)
     }
 
     /// The next connection.
