@@ -9,6 +9,7 @@
 use super::Error;
 use super::TxSegment;
 use super::stamp::Draft;
+use super::state::State;
 use super::tcb::Tcb;
 use crate::time::Instant;
 
@@ -16,8 +17,9 @@ impl Tcb {
     /// Nothing can be sent at the moment: starts the persist timer if it is the window's doing.
     pub(super) fn await_window(&mut self, now: Instant) {
         if self.is_lost() {
-            // In SYN-RECEIVED the SYN-ACK is the probe.
-            if self.state.is_synchronized() && !self.timers.persisting() {
+            // In SYN-RECEIVED the SYN-ACK is the probe; in TIME-WAIT there is nothing to be known.
+            let asks = self.state.is_synchronized() && self.state != State::TimeWait;
+            if asks && !self.timers.persisting() {
                 self.probe_peer(now);
             }
             return;
