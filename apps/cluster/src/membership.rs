@@ -71,7 +71,7 @@ pub fn options(config: &Config) -> Result<membership::Config, StartError> {
     let arbitration = match &config.arbitration {
         Arbitration::Witness => membership::Arbitration::Witness,
         Arbitration::Fence(_) => membership::Arbitration::Fence,
-        Arbitration::UnsafePair => membership::Arbitration::UnsafePair,
+        Arbitration::UnsafePair(_) => membership::Arbitration::UnsafePair,
     };
     let incarnation = getrandom::u64().map_err(|error| StartError::Random(error.into()))?;
     let mut options = membership::Config {

@@ -1,6 +1,7 @@
 //! A host that serves: its node, and the node's links, memory, fence and threads.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -11,8 +12,10 @@ use crate::config::{self, Arbitration, Config, UNSAFE_PAIR_WARNING};
 use crate::control::{self, Controlled};
 use crate::fence;
 use crate::id::{Channel, HostId, PathId};
-use crate::link::{Handler, Links};
+use crate::interfaces::{Interfaces, index_of};
+use crate::link::{Handler, LinkError, Links};
 use crate::membership::{self, StartError};
+use crate::probe;
 use crate::report::{self, Report, Role};
 use crate::runtime::{Host, Runtime};
 use crate::status;
@@ -63,15 +66,20 @@ impl Server {
                 config.path.display()
             )));
         }
-        if config.arbitration == Arbitration::UnsafePair {
+        if matches!(config.arbitration, Arbitration::UnsafePair(_)) {
             tracing::warn!("{UNSAFE_PAIR_WARNING}");
         }
         let folder = StateFolder::open(&config.state_dir)?;
         let durable = membership::load(&folder)?;
         let links = membership::links(&config)?;
         let (command, fence) = fence_for(&config);
+        let node_config = NodeConfig {
+            journal_bytes: config.survival.journal_bytes,
+            commit_timeout: config.survival.commit_timeout,
+            ..NodeConfig::new(membership::options(&config)?)
+        };
         let node = Node::new(
-            NodeConfig::new(membership::options(&config)?),
+            node_config,
             Arc::clone(&links) as Arc<dyn Carrier>,
             Arc::new(Memory(folder)),
             fence,
@@ -111,6 +119,7 @@ impl Server {
         let served = Arc::clone(&self.host) as Arc<dyn Host>;
         let runtime = Runtime::start(&self.links, &served)?;
         let _ = self.runtime.set(runtime);
+        self.host.watch().map_err(LinkError::from)?;
         Ok(())
     }
 
@@ -234,6 +243,49 @@ impl Host for Served {
 }
 
 impl Served {
+    /// Threads that only wait for news: they end with the process.
+    #[expect(clippy::disallowed_methods, reason = "wait for the kernel's news")]
+    fn watch(self: &Arc<Self>) -> io::Result<()> {
+        let host = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("interfaces".into());
+        thread.spawn(move || {
+            if let Err(error) = host.watch_interfaces() {
+                tracing::info!(%error, "cables that are out are noticed by heartbeats alone");
+            }
+        })?;
+        let Arbitration::UnsafePair(probes) = self.config.arbitration.clone() else {
+            return Ok(());
+        };
+        let host = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("probe".into());
+        thread.spawn(move || {
+            let from = host.config.own().paths.last().map(SocketAddr::ip);
+            loop {
+                let answers = probe::answers(&probes, from);
+                host.node.service_answers(clock::now(), answers);
+                std::thread::sleep(probe::PATIENCE);
+            }
+        })?;
+        Ok(())
+    }
+
+    fn watch_interfaces(&self) -> io::Result<()> {
+        let own = &self.config.own().paths;
+        let interfaces: Vec<_> = own.iter().map(|it| index_of(it.ip())).collect();
+        let mut news = Interfaces::watch()?;
+        loop {
+            let lost = news.wait()?;
+            let paths = (0..).map(PathId).zip(&interfaces);
+            let broken = |index: &Option<u32>| index.is_some_and(|index| lost.contains(&index));
+            for (path, _) in paths.filter(|(_, index)| broken(index)) {
+                tracing::warn!(path = path.0, "its interface carries nothing");
+                for host in self.config.others() {
+                    self.node.path_lost(clock::now(), host.id, path);
+                }
+            }
+        }
+    }
+
     fn replication(status: &replication::Status) -> report::Replication {
         report::Replication {
             protected: status.protected as u64,

@@ -19,9 +19,9 @@ pub(crate) fn report(config: &Config, links: &Links, role: Role, view: &View) ->
         arbitration: match &config.arbitration {
             Arbitration::Witness => "witness".into(),
             Arbitration::Fence(fence) => format!("fence: {}", fence.command.join(" ")),
-            Arbitration::UnsafePair => "unsafe pair".into(),
+            Arbitration::UnsafePair(_) => "unsafe pair".into(),
         },
-        guarantee: config.arbitration != Arbitration::UnsafePair,
+        guarantee: !matches!(config.arbitration, Arbitration::UnsafePair(_)),
         peers: Vec::new(),
         replication: None,
         last_takeover: None,

@@ -121,6 +121,7 @@ pub(super) struct Arbitration {
     pub(super) fence_timeout_ms: u64,
     pub(super) fence_delay_ms: u64,
     pub(super) fence_retry_ms: u64,
+    pub(super) service_probe: Vec<SocketAddr>,
 }
 
 impl Default for Arbitration {
@@ -132,22 +133,23 @@ impl Default for Arbitration {
             fence_timeout_ms: 10_000,
             fence_delay_ms: 200,
             fence_retry_ms: 1_000,
+            service_probe: Vec::new(),
         }
     }
 }
 
-/// How much a backup keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Survival {
-    /// Bytes of input kept for each connection that is replayed lazily.
-    pub replay_log_bytes: usize,
+pub(super) struct Survival {
+    pub(super) journal_mb: usize,
+    pub(super) commit_timeout_ms: u64,
 }
 
 impl Default for Survival {
     fn default() -> Self {
         Self {
-            replay_log_bytes: 1 << 20,
+            journal_mb: 1024,
+            commit_timeout_ms: 200,
         }
     }
 }

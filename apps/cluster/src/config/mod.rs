@@ -15,7 +15,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::id::HostId;
-pub use file::{Device, Service, Survival};
+pub use file::{Device, Service};
 use file::{File, Method};
 
 /// An example of the file, with every key.
@@ -63,8 +63,8 @@ pub enum Arbitration {
     Witness,
     /// A command that switches the other host off.
     Fence(Fence),
-    /// Nobody: **without any guarantee**.
-    UnsafePair,
+    /// Nobody: **without any guarantee**. What answers as long as this host is on the service network.
+    UnsafePair(Vec<SocketAddr>),
 }
 
 /// What is said of a bare pair wherever it shows.
@@ -106,6 +106,15 @@ pub struct Lease {
     pub drift_ppm: u32,
 }
 
+/// How much is kept for connections, and how long their effects wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Survival {
+    /// Most bytes of all journals; connections that find no room are unprotected.
+    pub journal_bytes: usize,
+    /// A backup that leaves something unanswered for so long is left behind.
+    pub commit_timeout: Duration,
+}
+
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -129,7 +138,7 @@ pub struct Config {
     pub lease: Lease,
     /// Who decides.
     pub arbitration: Arbitration,
-    /// How much a backup keeps.
+    /// How much is kept, and how long effects wait.
     pub survival: Survival,
 }
 
@@ -212,6 +221,7 @@ fn check(path: &Path, file: File, me: Option<u8>) -> Result<Config, String> {
             .map_or(name.clone(), |folder| folder.join(&name))
     };
     let (detection, lease) = check_times(&file)?;
+    let survival = check_survival(file.survival)?;
     Ok(Config {
         path: path.into(),
         me: HostId(me),
@@ -230,7 +240,7 @@ fn check(path: &Path, file: File, me: Option<u8>) -> Result<Config, String> {
         detection,
         lease,
         arbitration,
-        survival: file.survival,
+        survival,
     })
 }
 
@@ -310,7 +320,8 @@ fn check_arbitration(given: &file::Arbitration, witness: bool) -> Result<Arbitra
             delay: within("fence_delay_ms", given.fence_delay_ms, 0, 60_000)?,
             retry: within("fence_retry_ms", given.fence_retry_ms, 10, 600_000)?,
         })),
-        Some(Method::UnsafePair) if given.unsafe_pair => Ok(Arbitration::UnsafePair),
+        Some(Method::UnsafePair) if given.unsafe_pair && given.service_probe.is_empty() => Err("an unsafe pair needs arbitration.service_probe = [\"10.77.0.254:53\"]: address and TCP port of something on the service network that answers, even by refusing, for example its router".into()),
+        Some(Method::UnsafePair) if given.unsafe_pair => Ok(Arbitration::UnsafePair(given.service_probe.clone())),
         Some(Method::UnsafePair) | None => Err("two hosts alone cannot be safe: cut from each other, both would serve; add a witness ([[hosts]] id = 2) or arbitration.fence_command, or accept spoilt connections with method = \"unsafe pair\" and unsafe_pair = true".into()),
     }
 }
@@ -355,6 +366,24 @@ fn check_times(file: &File) -> Result<(Detection, Lease), String> {
         ));
     }
     Ok((detection, lease))
+}
+
+fn check_survival(given: file::Survival) -> Result<Survival, String> {
+    if !(1..=1 << 20).contains(&given.journal_mb) {
+        return Err(format!(
+            "survival.journal_mb = {}: write a number from 1 to 1048576",
+            given.journal_mb
+        ));
+    }
+    Ok(Survival {
+        journal_bytes: given.journal_mb << 20,
+        commit_timeout: within(
+            "survival.commit_timeout_ms",
+            given.commit_timeout_ms,
+            10,
+            60_000,
+        )?,
+    })
 }
 
 fn within(name: &str, value_ms: u64, least: u64, most: u64) -> Result<Duration, String> {

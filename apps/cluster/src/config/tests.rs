@@ -129,6 +129,19 @@ fn a_value_that_cannot_be_is_refused_with_what_to_write() {
 }
 
 #[test]
+fn what_is_kept_has_bounds() {
+    refused(
+        example_with("journal_mb = 1024", "journal_mb = 0"),
+        &["from 1 to"],
+    );
+    refused(
+        example_with("commit_timeout_ms = 200", "commit_timeout_ms = 1"),
+        &["from 10 to"],
+    );
+    assert_eq!(parse(EXAMPLE).unwrap().survival.journal_bytes, 1 << 30);
+}
+
+#[test]
 fn hosts_must_make_a_cluster() {
     refused(example_with("id = 1", "id = 0"), &["twice"]);
     refused(example_with("id = 1", "id = 7"), &["witness"]);
@@ -175,8 +188,13 @@ fn a_bare_pair_is_refused_unless_it_is_asked_for_twice() {
         pair("method = \"witness\"\nunsafe_pair = true"),
         &["id = 2"],
     );
-    let asked = pair("method = \"unsafe pair\"\nunsafe_pair = true\n").unwrap();
-    assert_eq!(asked.arbitration, Arbitration::UnsafePair);
+    let asked = "method = \"unsafe pair\"\nunsafe_pair = true\n";
+    refused(pair(asked), &["service_probe"]);
+    let asked = pair(&format!("{asked}service_probe = [\"10.77.0.254:53\"]\n")).unwrap();
+    assert_eq!(
+        asked.arbitration,
+        Arbitration::UnsafePair(vec!["10.77.0.254:53".parse().unwrap()])
+    );
 }
 
 #[test]
