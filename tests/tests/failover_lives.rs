@@ -77,6 +77,7 @@ fn many() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     // Lives in which nothing happens to anybody would prove little.
     assert!(stats.takeovers * 3 > lives && stats.disturbed > lives);
+    assert!(stats.acks_checked > lives * 10);
 }
 
 #[test]

@@ -230,7 +230,9 @@ impl CongestionControl for Cubic {
             && let Some(prior) = detail.prior.take()
         {
             detail.growth = prior.detail;
-            self.window.undo(&prior);
+            self.window.cwnd = self.window.cwnd.max(prior.cwnd);
+            self.window.ssthresh = self.window.ssthresh.max(prior.ssthresh);
+            self.window.timed_out = false;
         }
     }
 
@@ -239,11 +241,15 @@ impl CongestionControl for Cubic {
     }
 
     fn ssthresh(&self) -> usize {
-        self.window.ssthresh()
+        match self.window.ssthresh {
+            u32::MAX => usize::MAX,
+            ssthresh => ssthresh as usize,
+        }
     }
 
     fn set_mss(&mut self, mss: usize) {
-        self.window.set_mss(mss);
+        self.window.mss = mss.clamp(1, usize::from(u16::MAX)) as u16;
+        self.window.cwnd = self.window.cwnd.max(self.window.mss());
     }
 }
 

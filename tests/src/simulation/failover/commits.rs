@@ -35,10 +35,15 @@ impl Commits {
     fn apply(&mut self, connection: u64, change: &Change, oracle: &mut Oracle) {
         let upto = match change {
             Change::Open(opening) => {
-                if let SocketAddr::V4(client) = opening.id.remote_addr() {
-                    self.names.insert(connection, (client, opening.record.irs));
+                let SocketAddr::V4(client) = opening.id.remote_addr() else {
+                    return;
+                };
+                let name = (client, opening.record.irs);
+                // Entries may come twice.
+                if self.names.insert(connection, name) != Some(name) {
+                    oracle.opened(client, opening.record.irs.wrapping_add(1));
                 }
-                1
+                return;
             }
             Change::Received {
                 from, bytes, fin, ..

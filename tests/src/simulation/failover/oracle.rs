@@ -2,8 +2,8 @@
 //! [`Watcher`] (ACK numbers, right edges and TSval never go back, a byte sent again is the same byte, nothing is
 //! acknowledged that did not arrive) hold across takeovers.
 //!
-//! Besides: no RST but where a script has one; after a takeover nothing but empty segments and SYN-ACKs before the client
-//! was heard; no ACK beyond what the backup has (FAILOVER §7: 1, 9, 12).
+//! Besides: no RST but where a script has one; after a takeover nothing but SYN-ACKs and segments that are empty or one old
+//! byte, before the client was heard; no ACK beyond what the backup has (FAILOVER §7: 1, 9, 12).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddrV4};
@@ -81,9 +81,17 @@ impl Oracle {
         self.heard = (!moved).then(BTreeSet::new);
     }
 
-    /// The backup has the stream of `client` up to this sequence number.
+    /// The backup has the stream of `client` up to this sequence number, or more.
     pub fn committed(&mut self, client: SocketAddrV4, upto: u32) {
-        self.committed.insert(client, upto);
+        let known = self.committed.entry(client).or_insert(upto);
+        if upto.wrapping_sub(*known) as i32 > 0 {
+            *known = upto;
+        }
+    }
+
+    /// It has a new connection of `client`, whose stream begins there.
+    pub fn opened(&mut self, client: SocketAddrV4, begin: u32) {
+        self.committed.insert(client, begin);
     }
 
     /// Nobody can say any more what the backup has.
@@ -130,7 +138,8 @@ impl Oracle {
         };
         let unheard = self.inherited.contains(&client) && !heard.contains(&client);
         let says_something = !segment.payload.is_empty() || segment.fin;
-        if unheard && says_something {
+        let probe = segment.payload.len() == 1 && self.watcher.is_old(segment);
+        if unheard && says_something && !probe {
             return Err("more than a probe before the client was heard");
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use outlive::engine::Config;
+use outlive::replication::{Hot, ReplayOptions, Survival};
 use outlive::tcp::Algorithm;
 use outlive_driver::Random;
 use outlive_driver::impairment::Impairment;
@@ -11,7 +12,7 @@ use crate::simulation::failover::calling::Manner;
 use crate::simulation::failover::channels::Quality;
 use crate::simulation::failover::cluster::{Cluster, Setting};
 use crate::simulation::failover::local_clock::LocalClock;
-use crate::simulation::failover::script;
+use crate::simulation::failover::script::{self, Step};
 
 /// Clocks drift by at most this, either way; the leases allow for more.
 const DRIFT_PPM: u64 = 200;
@@ -28,8 +29,20 @@ pub(super) fn draw_setting(random: &mut Random, seed: u64) -> Setting {
         quality: draw_quality(random),
         mtu: [1500, 1500, 9000, 700][random.below(4) as usize],
         clocks,
+        survival: draw_survival(random),
         ..Setting::default()
     }
+}
+
+/// A log that holds everything, one that some connections fill, or hardly any.
+fn draw_survival(random: &mut Random) -> Survival {
+    let (log_bytes, hot) = match random.below(4) {
+        0 => (4 << 20, Hot::Never),
+        1 => (4 << 20, Hot::Always),
+        2 => (100 << 10, Hot::WhenFull),
+        _ => (2 << 10, Hot::WhenFull),
+    };
+    Survival::Replay(ReplayOptions { log_bytes, hot })
 }
 
 fn draw_clock(random: &mut Random) -> LocalClock {
@@ -118,13 +131,17 @@ fn draw_quality(random: &mut Random) -> Quality {
     }
 }
 
-pub(super) fn draw_connections(random: &mut Random, cluster: &mut Cluster) {
+pub(super) fn draw_connections(random: &mut Random, cluster: &mut Cluster, setting: &Setting) {
     let count = match random.below(3) {
         0 => 1 + random.below(15),
         _ => 1 + random.below(4),
     };
     for salt in 0..count {
-        let (script, to_end) = script::draw(random, salt);
+        let (mut script, to_end) = script::draw(random, salt);
+        if setting.cables.loss > 0.0 {
+            // Whoever misses a RST waits for ever, with any server.
+            script.steps.retain(|&step| step != Step::Abort);
+        }
         let manner = Manner::draw(random, &script, to_end);
         let client = random.below(cluster.clients() as u64) as usize;
         cluster.call(client, script, manner);

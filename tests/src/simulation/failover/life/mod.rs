@@ -31,6 +31,12 @@ pub struct Stats {
     pub takeovers: u64,
     /// Connections that were open during at least one trouble.
     pub disturbed: u64,
+    /// Segments whose ACK was held against what the backup had.
+    pub acks_checked: u64,
+    /// RSTs for connections that both ends had closed in order.
+    pub resets_after_the_end: u64,
+    /// The longest time that a client saw nothing new, in milliseconds.
+    pub longest_gap_ms: u64,
 }
 
 impl Stats {
@@ -41,6 +47,9 @@ impl Stats {
         self.troubles += other.troubles;
         self.takeovers += other.takeovers;
         self.disturbed += other.disturbed;
+        self.acks_checked += other.acks_checked;
+        self.resets_after_the_end += other.resets_after_the_end;
+        self.longest_gap_ms = self.longest_gap_ms.max(other.longest_gap_ms);
     }
 }
 
@@ -51,9 +60,15 @@ impl Stats {
 pub fn live(seed: u64) -> Result<Stats, Violation> {
     let mut random = Random::from_seed(seed);
     let setting = draw_setting(&mut random, seed);
+    if std::env::var_os("OUTLIVE_TRACE").is_some() {
+        println!(
+            "{:?}, {:?}, {:?}",
+            setting.survival, setting.cables, setting.quality
+        );
+    }
     let mut cluster = Cluster::pair(&setting);
     cluster.settle(RECOVERY)?;
-    draw_connections(&mut random, &mut cluster);
+    draw_connections(&mut random, &mut cluster, &setting);
     let mut stats = Stats {
         connections: cluster.connections.len() as u64,
         ..Stats::default()
@@ -74,6 +89,11 @@ pub fn live(seed: u64) -> Result<Stats, Violation> {
     cluster.finish(LIMIT)?;
     cluster.judge()?;
     let records = cluster.connections.iter();
-    stats.bytes = records.map(|c| c.record.borrow().received).sum();
+    for seen in records.map(|c| c.record.borrow()) {
+        stats.bytes += seen.received;
+        stats.longest_gap_ms = stats.longest_gap_ms.max(seen.gap.as_millis() as u64);
+    }
+    stats.acks_checked = cluster.world.oracle.acks_checked;
+    stats.resets_after_the_end = cluster.world.oracle.resets_after_the_end;
     Ok(stats)
 }
