@@ -58,6 +58,9 @@ pub struct Service {
     carrier: Arc<dyn Carrier>,
     door: Arc<Door>,
     pub(crate) replica: Mutex<Replica>,
+    /// What the peer says is taken in and passed on to applications in one order, whichever channel it came
+    /// by.
+    order: Mutex<()>,
     /// Datagrams that the host sent on that had the service before, until this one has it.
     arrivals: Mutex<Vec<RxPacket>>,
     stack: OnceLock<WeakStack>,
@@ -85,6 +88,7 @@ impl Service {
             door: Arc::new(Door::new(lease, Arc::clone(&carrier), peer)),
             carrier,
             replica: Mutex::new(Replica::new(me, journal_bytes)),
+            order: Mutex::new(()),
             arrivals: Mutex::default(),
             stack: OnceLock::new(),
             peer_clock_ns: AtomicI64::new(0),
@@ -204,11 +208,12 @@ impl Service {
                     }
                 }
                 What::Input {
+                    from,
                     bytes,
                     fin,
                     right_edge,
                 } => feed(
-                    &mut |tcb| tcb.feed(bytes.clone(), fin, right_edge),
+                    &mut |tcb| tcb.feed(from, bytes.clone(), fin, right_edge),
                     &mut wakers,
                 ),
                 What::Decision(decision) => {
@@ -229,6 +234,7 @@ impl Service {
             self.arrived(packet);
             return;
         }
+        let _in_order = self.order.lock();
         self.with(now, |replica, effects| {
             replica.receive(now, message, effects);
         });
@@ -307,6 +313,7 @@ impl Service {
 
     /// A newer view was decided.
     pub fn view(&self, now: Instant, view: View) {
+        let _in_order = self.order.lock();
         let (changed, role) = self.with(now, |replica, effects| {
             let changed = replica.view(now, view, effects);
             (changed, replica.role)

@@ -48,6 +48,9 @@ pub struct Config {
     pub ephemeral_ports: RangeInclusive<u16>,
     /// RST for unknown segments, at most this many a second.
     pub resets_per_second: u32,
+    /// For comparison only: a protected connection has the other host agree to every segment of data before it
+    /// leaves, as the first of its kind did.
+    pub lockstep: bool,
     /// What connections start with, unless told otherwise.
     pub socket: SocketOptions,
 }
@@ -73,6 +76,7 @@ impl Default for Config {
             max_time_wait: 65_536,
             ephemeral_ports: 32_768..=60_999,
             resets_per_second: 1000,
+            lockstep: false,
             socket: SocketOptions::default(),
         }
     }

@@ -107,8 +107,14 @@ impl Tcb {
     }
 
     /// More input, committed by the other host.
-    pub(crate) fn feed(&mut self, bytes: Pieces, fin: bool, right_edge: u64) {
+    pub(crate) fn feed(&mut self, from: u64, bytes: Pieces, fin: bool, right_edge: u64) {
         if !self.is_dormant() || self.state == State::Closed {
+            return;
+        }
+        if !bytes.is_empty() && from != self.rcv.nxt {
+            debug_assert!(false, "fed from {from} at {}", self.rcv.nxt);
+            // Then nothing that this application does can be right; the journal may still be whole.
+            self.surrender(&mut Vec::new());
             return;
         }
         for piece in bytes {

@@ -246,11 +246,26 @@ pub struct Gating {
     pub points: VecDeque<Point>,
     /// TIME-WAIT was noted.
     pub over: bool,
+    /// Each segment of data waits for a note of its own.
+    pub lockstep: Option<Lockstep>,
     /// What is known of the application.
     pub application: Surviving,
 }
 
+/// Segments that were agreed to ([`super::Config::lockstep`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lockstep {
+    /// The note that the next segment waits for; 0 while none was asked for.
+    pub note: u64,
+}
+
 impl Gating {
+    /// True if a segment of data may leave, as far as this is concerned.
+    fn keeps_step(&self) -> bool {
+        self.lockstep
+            .is_none_or(|step| step.note > 0 && step.note <= self.reached)
+    }
+
     /// How often an anchor is noted. Where it lets another host forget or drop output, more often than
     /// sequence numbers ask for.
     fn anchor_every(&self) -> u64 {
@@ -325,6 +340,7 @@ impl Tcb {
     /// What has become worth noting.
     fn next_note(&mut self) -> Option<Note> {
         let (una, over) = (self.snd.una, self.state == State::TimeWait);
+        let unsent = self.snd.nxt < self.send_queue.end();
         let gating = self.gating.as_mut()?;
         if let Some(note) = gating.notes.pop_front() {
             return Some(note);
@@ -343,7 +359,14 @@ impl Tcb {
             return Some(Note::TimeWait);
         }
         let every = gating.anchor_every();
-        if una < gating.anchor.0 + every {
+        let number = gating.noted + 1;
+        let step = gating
+            .lockstep
+            .as_mut()
+            .filter(|step| unsent && step.note == 0);
+        if let Some(step) = step {
+            step.note = number;
+        } else if una < gating.anchor.0 + every {
             return None;
         }
         gating.anchor.0 = una;
@@ -466,6 +489,20 @@ impl Tcb {
         self.gating
             .as_ref()
             .is_none_or(|gating| gating.record == Stage::Committed)
+    }
+
+    /// True when a segment of new data may leave, agreed to if it has to be.
+    pub(super) fn keeps_step(&self) -> bool {
+        self.gating.as_ref().is_none_or(|it| it.keeps_step())
+    }
+
+    /// The segment that was agreed to leaves.
+    pub(super) fn take_step(&mut self) {
+        if let Some(gating) = &mut self.gating
+            && let Some(step) = &mut gating.lockstep
+        {
+            step.note = 0;
+        }
     }
 
     /// True when our FIN may leave.

@@ -156,6 +156,7 @@ impl Tcb {
         }
         if gated {
             tcb.gating = Some(Box::new(Gating {
+                lockstep: tcb.settings.config().lockstep.then(Default::default),
                 number: continuation.number,
                 anchor: (start, start),
                 terms,

@@ -283,6 +283,7 @@ impl Tcb {
             gating: parameters.gated.then(|| {
                 Box::new(Gating {
                     terms: parameters.terms,
+                    lockstep: config.lockstep.then(Default::default),
                     ..Gating::default()
                 })
             }),

@@ -196,6 +196,7 @@ impl Tcb {
         if self.snd.una == self.snd.nxt {
             self.statistics.progress_at = now;
         }
+        self.take_step();
         if self.snd.timed == NEVER && draft.len > 0 && self.recovery.is_none() {
             self.snd.timed = end - 1;
             self.snd.timed_at = now;
@@ -216,7 +217,7 @@ impl Tcb {
             .end()
             .min(self.barrier())
             .saturating_sub(from) as usize;
-        if available == 0 {
+        if available == 0 || !self.keeps_step() {
             return Room::Empty;
         }
         let window = self.snd.window_end().saturating_sub(from) as usize;

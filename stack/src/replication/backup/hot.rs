@@ -24,6 +24,7 @@ pub(crate) enum What {
     Start(Box<Adoption>),
     /// More input.
     Input {
+        from: u64,
         bytes: Pieces,
         fin: bool,
         right_edge: u64,
@@ -54,11 +55,12 @@ impl News {
             (true, false) => What::End { fin: journal.fin },
             (true, true) => match change {
                 Change::Received {
+                    from,
                     bytes,
                     fin,
                     right_edge,
-                    ..
                 } => What::Input {
+                    from: *from,
                     bytes: bytes.clone(),
                     fin: *fin,
                     right_edge: *right_edge,

@@ -1,5 +1,7 @@
 //! Whole stacks that take over from each other, with views made by hand.
 
 mod applications;
+mod cluster;
+mod invariants;
 mod surviving;
 mod world;

@@ -69,7 +69,7 @@ pub(super) fn service_address() -> SocketAddr {
     "10.7.0.1:80".parse().unwrap()
 }
 
-fn stack_config(address: &str, seed: u64) -> Config {
+pub(super) fn stack_config(address: &str, seed: u64) -> Config {
     let mut config = Config {
         seed: Some(seed),
         ..Config::default()

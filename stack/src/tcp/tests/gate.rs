@@ -173,6 +173,57 @@ fn bytes_behind_a_barrier_wait_for_its_number() {
     assert_eq!(pair.ends[CLIENT].received, b"freeheldlonger");
 }
 
+#[test]
+fn nothing_is_sent_far_beyond_the_committed_anchor() {
+    use crate::tcp::gate::{ANCHOR_EVERY_BYTES, ANCHOR_REACH_BYTES, Note};
+    let mut pair = established();
+    let tcb = pair.tcb(SERVER);
+    assert_eq!(tcb.barrier(), ANCHOR_REACH_BYTES, "invariant 4");
+    let far = ANCHOR_EVERY_BYTES + 7;
+    tcb.stand_at(far);
+    let commit = tcb.next_commit().unwrap();
+    let Commit::Note {
+        note: Note::Anchor { position, .. },
+        ..
+    } = commit
+    else {
+        panic!("{commit:?}")
+    };
+    assert_eq!(position, far);
+    assert_eq!(
+        tcb.barrier(),
+        ANCHOR_REACH_BYTES,
+        "not before it is committed"
+    );
+    tcb.commit(&commit);
+    assert_eq!(tcb.barrier(), far + ANCHOR_REACH_BYTES);
+    assert_eq!(tcb.next_commit(), None, "one in 2^28 bytes");
+}
+
+#[test]
+fn in_lockstep_each_segment_waits_to_be_agreed_to() {
+    let server = Parameters {
+        gated: true,
+        ..parameters(|config, _| config.lockstep = true)
+    };
+    let mut pair = Pair::new(defaults(), server);
+    pair.open();
+    pair.run_for(Duration::from_millis(15));
+    pair.tcb(SERVER).consult(&id(), &AlwaysOpen);
+    pair.run_for(Duration::from_millis(100));
+    pair.write(SERVER, &[1; 5000]);
+    for segments in 0..4 {
+        pair.run_for(Duration::from_millis(100));
+        let data = pair
+            .sent_by(SERVER)
+            .iter()
+            .filter(|sent| sent.len() > 0)
+            .count();
+        assert_eq!(data, segments);
+        pair.tcb(SERVER).consult(&id(), &AlwaysOpen);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::pair::{CLIENT, Pair, SERVER, defaults, parameters, pattern, rough};
 use crate::random::Random;
-use crate::tcp::record::Continuation;
+use crate::tcp::record::{Continuation, Record, wire_number};
 use crate::tcp::snapshot::Snapshot;
-use crate::tcp::{Parameters, State, Tcb};
+use crate::tcp::{Flags, Parameters, Segment, State, Tcb};
 
 /// How the bytes are divided does not matter.
 fn joined(mut snapshot: Snapshot) -> Snapshot {
@@ -202,5 +202,104 @@ fn every_synchronised_state_can_be_rebuilt() {
         let _ = pair.tcb(SERVER).shutdown_write();
         pair.run_for(Duration::from_secs(130));
         assert_eq!(pair.states(), [State::Closed; 2], "from {wanted:?}");
+    }
+}
+
+#[test]
+fn a_stream_far_beyond_four_gigabytes_goes_on_at_the_right_position() {
+    const GIB: u64 = 1 << 30;
+    let pair = Pair::established(defaults(), defaults());
+    let now = pair.now;
+    let record = Record {
+        iss: 0xffff_0000,
+        irs: 0x8000_0000,
+        our_mss: 1460,
+        peer_mss: 1460,
+        our_scale: 7,
+        peer_scale: 7,
+        sack: true,
+        timestamps: None,
+        passive: true,
+        first_window: 65_535,
+        peer_timestamp: 0,
+    };
+    // The client is anywhere within what the anchors allow.
+    for (anchor, ahead) in [
+        (9 * GIB, 0),
+        (9 * GIB, GIB),
+        (4 * GIB - 5, GIB),
+        (3 * GIB, 17),
+    ] {
+        let continuation = Continuation {
+            state: State::Established,
+            send_position: anchor,
+            fin: None,
+            committed: 500,
+            peer_fin: None,
+            unread: Vec::new(),
+            right_edge: 100_000,
+            dormant: false,
+            abort: false,
+            number: 1,
+            probe_at: now,
+        };
+        let server = Parameters {
+            gated: true,
+            ..defaults()
+        };
+        let mut tcb = Tcb::from_record(server, now, &record, continuation);
+        assert_eq!(tcb.peer_position(), None);
+        tcb.on_timer(now);
+        let probe = tcb.poll_transmit(now).expect("a probe");
+        assert!(probe.payload.is_empty(), "invariant 9");
+        assert_eq!(probe.seq, wire_number(record.iss, anchor - 1));
+        let answer = Segment {
+            seq: wire_number(record.irs, 500),
+            ack: wire_number(record.iss, anchor + ahead),
+            flags: Flags::ACK,
+            window: 100,
+            ..Segment::default()
+        };
+        tcb.on_segment(now, answer);
+        assert_eq!(tcb.peer_position(), Some(anchor + ahead));
+    }
+}
+
+#[test]
+fn probes_carry_a_byte_only_where_the_peer_surely_has_it() {
+    let pair = Pair::established(defaults(), defaults());
+    let mut server = pair;
+    let record = server.tcb(SERVER).record().unwrap();
+    let now = server.now;
+    for anchor in [1, 5000] {
+        let continuation = Continuation {
+            state: State::Established,
+            send_position: anchor,
+            fin: None,
+            committed: 1,
+            peer_fin: None,
+            unread: Vec::new(),
+            right_edge: 100_000,
+            dormant: false,
+            abort: false,
+            number: 0,
+            probe_at: now,
+        };
+        let mut tcb = Tcb::from_record(defaults(), now, &record, continuation);
+        let (mut sizes, mut at) = (Vec::new(), now);
+        for _ in 0..6 {
+            at = tcb.next_deadline().expect("the next probe").max(at);
+            tcb.on_timer(at);
+            let probe = tcb.poll_transmit(at).expect("a probe");
+            assert_eq!(probe.seq, wire_number(record.iss, anchor - 1));
+            sizes.push(probe.payload.iter().map(bytes::Bytes::len).sum::<usize>());
+            assert!(tcb.poll_transmit(at).is_none(), "and nothing else");
+        }
+        let expected: &[usize] = if anchor == 1 {
+            &[0; 6]
+        } else {
+            &[0, 0, 1, 1, 1, 1]
+        };
+        assert_eq!(sizes, expected);
     }
 }
