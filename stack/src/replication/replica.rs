@@ -20,8 +20,6 @@ use crate::time::Instant;
 const SNAPSHOT_WINDOW_BYTES: usize = 2 << 20;
 /// A backup asks to be brought up this often.
 const HELLO_EVERY: Duration = Duration::from_millis(100);
-/// A view is asked for this often: it may not be had before the other host has been up for a while.
-const JOIN_EVERY: Duration = Duration::from_millis(50);
 
 /// What a host is in the newest view that it knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,8 +74,6 @@ pub(crate) struct Replica {
     /// Since when the oldest entry waits, or the connection to the other host is broken.
     waiting_since: Option<Instant>,
     hello_at: Instant,
-    /// When the view is asked for again that says that the other host has a copy.
-    join_at: Instant,
 }
 
 impl Replica {
@@ -95,7 +91,6 @@ impl Replica {
             copy_lost: false,
             waiting_since: None,
             hello_at: Instant::FAR_FUTURE,
-            join_at: Instant::FAR_FUTURE,
         }
     }
 
@@ -433,11 +428,10 @@ impl Replica {
         {
             *proposed = true;
             effects.join = true;
-            self.join_at = now + JOIN_EVERY;
         }
     }
 
-    /// What is due: a backup that has no copy asks for one; a primary asks for the view that says that it has.
+    /// What is due: a backup that has no copy asks for one.
     pub(crate) fn poll(&mut self, now: Instant, effects: &mut Effects) {
         if self.role == Role::Backup && self.connected && self.hello_at <= now {
             let hello = Message::Hello {
@@ -447,24 +441,13 @@ impl Replica {
             effects.send.push((Channel::Commit, hello.to_bytes()));
             self.hello_at = now + HELLO_EVERY;
         }
-        if self.wants_view() && self.join_at <= now {
-            effects.join = true;
-            self.join_at = now + JOIN_EVERY;
-        }
         self.flush(now, effects);
-    }
-
-    /// The other host is complete, and the view does not say so.
-    fn wants_view(&self) -> bool {
-        matches!(self.standing, Standing::CatchingUp { proposed: true, .. })
     }
 
     /// When [`Self::poll`] has something to do.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let follows = self.role == Role::Backup && self.connected;
-        let hello = Some(self.hello_at).filter(|&at| follows && at < Instant::FAR_FUTURE);
-        let join = self.wants_view().then_some(self.join_at);
-        hello.into_iter().chain(join).min()
+        Some(self.hello_at).filter(|&at| follows && at < Instant::FAR_FUTURE)
     }
 }
 

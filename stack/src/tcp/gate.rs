@@ -15,7 +15,7 @@ use super::FourTuple;
 use super::record::Record;
 use super::state::State;
 use super::survival::Surviving;
-use super::tcb::{NEVER, Tcb};
+use super::tcb::{FIRST_BYTE, NEVER, Tcb};
 use crate::replication::decisions::Logged;
 use crate::replication::digest::OutputDigest;
 use crate::replication::entry::Reason;
@@ -340,7 +340,7 @@ impl Tcb {
     /// What has become worth noting.
     fn next_note(&mut self) -> Option<Note> {
         let (una, over) = (self.snd.una, self.state == State::TimeWait);
-        let unsent = self.snd.nxt < self.send_queue.end();
+        let unsent = self.snd.nxt.max(FIRST_BYTE) < self.send_queue.end();
         let gating = self.gating.as_mut()?;
         if let Some(note) = gating.notes.pop_front() {
             return Some(note);

@@ -114,6 +114,8 @@ impl Tcb {
             self.statistics.progress_at = now;
             self.timers.stop_retransmit();
             self.statistics.retries = 0;
+            // Probes lie before the peer's window, so that it took no notice of what they acknowledged.
+            self.pending.ack = true;
             if let Some(gating) = &mut self.gating {
                 gating.application.waiting.announce();
             }
