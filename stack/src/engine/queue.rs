@@ -158,7 +158,7 @@ impl Queue {
     /// more to say; true if the device is full.
     fn write(&self, writer: &mut MutexGuard<'_, WriterSide>, now: Instant) -> bool {
         let writer = &mut **writer;
-        let mut blocked = !self.flush(writer, now);
+        let mut blocked = !self.flush(writer);
         if !blocked || writer.egress.has_room() {
             let dropped = writer.work.append(&mut self.outbox.lock());
             self.count_full(dropped);
@@ -172,7 +172,7 @@ impl Queue {
                 &mut writer.loopback,
                 &mut writer.harvest,
             );
-            blocked = !self.flush(writer, now);
+            blocked = !self.flush(writer);
             let mut outbox = self.outbox.lock();
             outbox.connections.extend(waiting);
             outbox.append(&mut writer.work);
@@ -219,8 +219,9 @@ impl Queue {
     }
 
     /// True when the device took everything.
-    fn flush(&self, writer: &mut WriterSide, now: Instant) -> bool {
-        match writer.egress.flush(now, &mut *writer.device) {
+    fn flush(&self, writer: &mut WriterSide) -> bool {
+        // Not the time at which this turn began: the process may have been stopped since.
+        match writer.egress.flush(clock::now(), &mut *writer.device) {
             Ok(done) => done,
             Err(error) => {
                 self.fail(&error);

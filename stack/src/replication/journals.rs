@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::backup::{News, What};
 use super::entry::{Change, Entry, Reason};
 use super::journal::{Journal, Misfit};
+use super::message::Hint;
 
 /// Memory that a journal takes besides the bytes kept in it, roughly.
 const OVERHEAD_BYTES: usize = 512;
@@ -100,6 +101,35 @@ impl Journals {
             }
             None => self.kept.values_mut().for_each(|it| it.shared = shared),
         }
+    }
+
+    /// Takes hints of where peers stand; returns those that tell something new, by so much at least.
+    pub(crate) fn hint(&mut self, hints: Vec<Hint>, least: u64) -> Vec<Hint> {
+        let news = &mut self.news;
+        let mut new = hints;
+        new.retain(|hint| {
+            let Some(kept) = self.kept.get_mut(&hint.connection) else {
+                return false;
+            };
+            if hint.position < kept.journal.anchor + least {
+                return false;
+            }
+            let before = kept.journal.bytes();
+            kept.journal.hint(hint.position);
+            self.bytes = self.bytes + kept.journal.bytes() - before;
+            if let Some(news) = news.as_mut().filter(|_| kept.journal.hot) {
+                news.push(News {
+                    id: kept.journal.id,
+                    number: hint.connection,
+                    what: What::Anchor {
+                        position: hint.position,
+                        mark: None,
+                    },
+                });
+            }
+            true
+        });
+        new
     }
 
     /// From now on applications on this host follow along, or do not.

@@ -9,7 +9,7 @@ use super::backup::{Backup, News};
 use super::carrier::Channel;
 use super::entry::{Change, Entry, Reason};
 use super::journals::Journals;
-use super::message::{Message, Place};
+use super::message::{Hint, MAX_HINTS, Message, Place};
 use super::primary::{Held, Log, Snapshot, Standing, changes};
 use super::view::{Epoch, HostId, View};
 use crate::tcp::FourTuple;
@@ -18,6 +18,8 @@ use crate::time::Instant;
 
 /// A snapshot is sent as fast as it is applied, with so much on its way.
 const SNAPSHOT_WINDOW_BYTES: usize = 2 << 20;
+/// A hint tells of so much progress at least.
+const HINT_BYTES: u64 = 64 << 10;
 /// A backup asks to be brought up this often.
 const HELLO_EVERY: Duration = Duration::from_millis(100);
 
@@ -290,7 +292,9 @@ impl Replica {
     /// A message of the other host about the log.
     pub(crate) fn receive(&mut self, now: Instant, message: Message, effects: &mut Effects) {
         let (epoch, from_primary) = match &message {
-            Message::Hello { epoch, .. } | Message::Applied { epoch, .. } => (*epoch, false),
+            Message::Hello { epoch, .. }
+            | Message::Applied { epoch, .. }
+            | Message::Unfollowed { epoch, .. } => (*epoch, false),
             Message::Begin { epoch, .. }
             | Message::Entries { epoch, .. }
             | Message::Done { epoch, .. }
@@ -318,11 +322,42 @@ impl Replica {
                 let taken = self.backup.take(first, entries, &mut self.journals);
                 self.after_entries(now, taken.is_ok(), effects);
             }
+            Message::Hints { hints, .. } => {
+                self.journals.hint(hints, 0);
+                effects.news.append(&mut self.journals.take_news());
+            }
+            Message::Unfollowed { connection, .. } => self.unfollowed(connection),
             Message::Done { next, .. } => {
                 let done = self.backup.done(next);
                 self.after_entries(now, done.is_ok(), effects);
             }
             _ => {}
+        }
+    }
+
+    /// The backup cannot go on with a connection but from its log.
+    fn unfollowed(&mut self, connection: u64) {
+        let shed = |it: &super::journals::Kept| it.journal.shed;
+        if self.journals.get(connection).is_some_and(shed) {
+            self.append(connection, Change::Unprotected(Reason::LogFull));
+        }
+    }
+
+    /// Where peers stand, for the backup to know roughly. Nothing waits for it, and it need not arrive.
+    pub(crate) fn hint(&mut self, hints: Vec<Hint>, effects: &mut Effects) {
+        if self.role != Role::Primary {
+            return;
+        }
+        let new = self.journals.hint(hints, HINT_BYTES);
+        if !self.connected || !matches!(self.standing, Standing::Synced) {
+            return;
+        }
+        for hints in new.chunks(MAX_HINTS) {
+            let message = Message::Hints {
+                epoch: self.view.epoch,
+                hints: hints.to_vec(),
+            };
+            effects.send.push((Channel::Commit, message.to_bytes()));
         }
     }
 

@@ -12,12 +12,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::backup::{News, What};
-use super::carrier::Carrier;
+use super::carrier::{Carrier, Channel};
 use super::door::Door;
 use super::entry::Reason;
 use super::forward::{Forwarded, MOST_WAITING};
 use super::membership::Lease;
-use super::message::Message;
+use super::message::{Hint, Message};
 use super::primary::{Held, Standing};
 use super::replica::{Effects, Replica, Role};
 use super::status::Status;
@@ -33,6 +33,10 @@ use crate::time::Instant;
 const HUSH: Duration = Duration::from_secs(120);
 /// After a handover frames may still come to the old host: until the network knows.
 const FORWARD_FOR: Duration = Duration::from_secs(1);
+/// The backup is told this often where peers stand.
+const HINT_EVERY: Duration = Duration::from_millis(250);
+/// An application that follows a connection may be so far behind it.
+const MOST_BEHIND_BYTES: usize = 32 << 20;
 /// The addresses are announced this often after a takeover, beside at once.
 const ANNOUNCEMENTS: u32 = 60;
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
@@ -66,6 +70,8 @@ pub struct Service {
     stack: OnceLock<WeakStack>,
     /// What to add to our clock to have the peer's, in nanoseconds.
     peer_clock_ns: AtomicI64,
+    /// When the backup was told last where peers stand.
+    hinted_ns: AtomicU64,
     /// The time of the last call, for what has none.
     now_ns: AtomicU64,
     pub(crate) takeover: Mutex<Option<Takeover>>,
@@ -92,6 +98,7 @@ impl Service {
             arrivals: Mutex::default(),
             stack: OnceLock::new(),
             peer_clock_ns: AtomicI64::new(0),
+            hinted_ns: AtomicU64::new(0),
             now_ns: AtomicU64::new(0),
             takeover: Mutex::new(None),
             join: AtomicBool::new(false),
@@ -184,6 +191,29 @@ impl Service {
         stack.runtime().output_all(&ready);
     }
 
+    /// Tells the backup now and then where peers stand.
+    fn hint(&self, now: Instant) {
+        let due = self.hinted_ns.load(Ordering::Relaxed) + HINT_EVERY.as_nanos() as u64;
+        if now.as_nanos() < due || !self.door.is_open() {
+            return;
+        }
+        self.hinted_ns.store(now.as_nanos(), Ordering::Relaxed);
+        let Some(stack) = self.stack() else {
+            return;
+        };
+        let stands = |connection: Arc<Connection>| {
+            let tcb = connection.tcb.lock();
+            let (connection, position) = (tcb.gate_number(), tcb.peer_position()?);
+            (connection != 0).then_some(Hint {
+                connection,
+                position,
+            })
+        };
+        let connections = stack.core().tcp.connections();
+        let hints = connections.into_iter().filter_map(stands).collect();
+        self.with(now, |replica, effects| replica.hint(hints, effects));
+    }
+
     /// Applications that follow along hear what happened.
     fn tell(&self, now: Instant, news: Vec<News>) {
         if news.is_empty() {
@@ -212,10 +242,19 @@ impl Service {
                     bytes,
                     fin,
                     right_edge,
-                } => feed(
-                    &mut |tcb| tcb.feed(from, bytes.clone(), fin, right_edge),
-                    &mut wakers,
-                ),
+                } => {
+                    let mut behind = 0;
+                    let mut take = |tcb: &mut Tcb| {
+                        tcb.feed(from, bytes.clone(), fin, right_edge);
+                        behind = tcb.readable_bytes();
+                    };
+                    feed(&mut take, &mut wakers);
+                    if behind > MOST_BEHIND_BYTES {
+                        tracing::warn!(?id, behind, "an application follows too slowly");
+                        tcp.unfollow(&id, number, None, &mut wakers);
+                        self.unfollowed(number);
+                    }
+                }
                 What::Decision(decision) => {
                     feed(&mut |tcb| tcb.feed_decision(decision.clone()), &mut wakers);
                 }
@@ -226,6 +265,14 @@ impl Service {
             }
         }
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The primary is told that nobody follows a connection any more.
+    fn unfollowed(&self, connection: u64) {
+        let epoch = self.replica.lock().view.epoch;
+        let message = Message::Unfollowed { epoch, connection };
+        self.carrier
+            .send(self.peer, Channel::Commit, message.to_bytes());
     }
 
     /// A message of the peer about the log.
@@ -278,6 +325,7 @@ impl Service {
 
     /// Does what is due.
     pub fn poll(&self, now: Instant) {
+        self.hint(now);
         self.with(now, |replica, effects| replica.poll(now, effects));
     }
 

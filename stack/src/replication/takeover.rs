@@ -53,7 +53,9 @@ impl Estate {
 pub(crate) fn adoption(number: u64, journal: &Journal, probe_at: Instant) -> Adoption {
     let send_position = match journal.fin {
         Some(fin) if journal.time_wait => fin + 1,
-        _ => journal.anchor,
+        // Whether our FIN is acknowledged the peer tells once more.
+        Some(fin) => journal.anchor.min(fin),
+        None => journal.anchor,
     };
     Adoption {
         id: journal.id,

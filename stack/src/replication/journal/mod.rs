@@ -125,6 +125,12 @@ impl Journal {
         }
     }
 
+    /// The peer has our stream up to `position`; who has not heard of it loses nothing.
+    pub(crate) fn hint(&mut self, position: u64) {
+        self.anchor = self.anchor.max(position);
+        self.output.drop_before(self.anchor);
+    }
+
     /// From here on another host has what [`Self::rebuild`] gave: what it makes of it is what this is.
     pub(crate) fn share(&mut self) {
         if self.time_wait || self.lost.is_some() {

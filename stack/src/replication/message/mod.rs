@@ -16,7 +16,7 @@ use super::view::Epoch;
 /// No message is longer: a batch is cut before.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// Most hints in one message.
-const MAX_HINTS: usize = 4096;
+pub(crate) const MAX_HINTS: usize = 4096;
 
 /// What is known of a log: that of one primary, from the view with which it began. Its entries are counted
 /// from 0.
@@ -86,6 +86,13 @@ pub enum Message {
         /// Some connections.
         hints: Vec<Hint>,
     },
+    /// From a backup: the application that followed this connection is too far behind to go on with it.
+    Unfollowed {
+        /// Of the newest view that it knows.
+        epoch: Epoch,
+        /// The connection's number.
+        connection: u64,
+    },
     /// A datagram that came to the host that had the service before.
     Forward(Forwarded),
 }
@@ -98,6 +105,7 @@ const DONE: u8 = 5;
 const APPLIED: u8 = 6;
 const HINTS: u8 = 7;
 const FORWARD: u8 = 8;
+const UNFOLLOWED: u8 = 9;
 /// Bytes of an encoded batch before its first entry.
 pub(crate) const ENTRIES_HEAD_BYTES: usize = 1 + 8 + 16 + 4;
 
@@ -137,6 +145,11 @@ impl Message {
                     into.put_u64(hint.connection);
                     into.put_u64(hint.position);
                 }
+            }
+            Self::Unfollowed { epoch, connection } => {
+                into.put_u8(UNFOLLOWED);
+                into.put_u64(epoch.0);
+                into.put_u64(*connection);
             }
             Self::Forward(packet) => {
                 into.put_u8(FORWARD);
@@ -194,6 +207,10 @@ impl Message {
                 Self::Applied { epoch, next }
             }
             HINTS => get_hints(&mut rest)?,
+            UNFOLLOWED => Self::Unfollowed {
+                epoch: Epoch(rest.try_get_u64()?),
+                connection: rest.try_get_u64()?,
+            },
             FORWARD => return Ok(Self::Forward(Forwarded::decode(rest)?)),
             kind => return Err(Malformed::Kind(kind)),
         };
