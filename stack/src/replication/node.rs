@@ -25,6 +25,8 @@ use crate::engine::{Permit, Stack};
 use crate::tcp::gate::Gate;
 use crate::time::Instant;
 
+/// So long what was received just before is still on its way through the stack.
+const SETTLE: Duration = Duration::from_micros(500);
 /// A handover that takes longer did not come about.
 const HANDOVER_WITHIN: Duration = Duration::from_millis(500);
 
@@ -295,7 +297,14 @@ impl Node {
             now + left.max(Duration::from_millis(1))
         });
         let service = self.service.next_deadline();
-        let handover = self.handover.lock().map(|it| it.since + HANDOVER_WITHIN);
+        let handover = self.handover.lock().map(|it| {
+            let wait = if now.since(it.since) < SETTLE {
+                SETTLE
+            } else {
+                HANDOVER_WITHIN
+            };
+            it.since + wait
+        });
         let deadlines = [waiting, service, handover].into_iter().flatten();
         deadlines.min().unwrap_or(Instant::FAR_FUTURE)
     }
@@ -340,7 +349,8 @@ impl Node {
             self.service.end_handover();
             return;
         }
-        if handover.released || self.service.status().lag_entries > 0 {
+        let settled = now.since(handover.since) >= SETTLE;
+        if !settled || handover.released || self.service.status().lag_entries > 0 {
             return;
         }
         let peer = self.config.membership.peer();

@@ -146,6 +146,8 @@ impl Journal {
     /// More input is kept than an application should have to repeat at once.
     fn is_long(&self) -> bool {
         match self.terms.hot {
+            // Such an application continues, and does not repeat itself.
+            _ if self.terms.mirror => false,
             Hot::Never => false,
             Hot::WhenFull => self.input.len() > self.terms.log_bytes as usize,
             Hot::Always => self.input.len() > 0,

@@ -351,8 +351,8 @@ fn a_host_that_slept_says_nothing_and_follows() {
 #[test]
 fn a_planned_handover_loses_nothing() {
     let (mut cluster, mut primary) = serving();
-    let download = ask(&cluster.stack(CLIENT), vec![(10, 8_000_000)]);
-    let upload = ask(&cluster.stack(CLIENT), vec![(8_000_000, 10)]);
+    let download = ask(&cluster.stack(CLIENT), vec![(10, 8_000_000); 4]);
+    let upload = ask(&cluster.stack(CLIENT), vec![(8_000_000, 10); 4]);
     cluster.run_for(Duration::from_millis(100));
     for _ in 0..3 {
         let before = cluster.now;
@@ -364,6 +364,8 @@ fn a_planned_handover_loses_nothing() {
         cluster.run_until(10 * SECOND, Cluster::is_synced);
         primary = 1 - primary;
         assert_eq!(cluster.primary(), Some(primary));
+        // Peers answer probes twice a second at most.
+        cluster.run_for(Duration::from_millis(600));
     }
     cluster.finish(&download);
     cluster.finish(&upload);
