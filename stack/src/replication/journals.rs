@@ -16,6 +16,8 @@ pub(crate) struct Kept {
     pub(crate) journal: Journal,
     /// A host that is being brought up has it.
     pub(crate) shared: bool,
+    /// How far the other host has sent our stream, if it handed it over; 0 if not.
+    pub(crate) sent_to: u64,
     /// The entry that changed it last.
     pub(crate) touched: u64,
 }
@@ -132,6 +134,15 @@ impl Journals {
         new
     }
 
+    /// The other host is silent, and has sent so far.
+    pub(crate) fn sent(&mut self, positions: &[Hint]) {
+        for hint in positions {
+            if let Some(kept) = self.kept.get_mut(&hint.connection) {
+                kept.sent_to = hint.position;
+            }
+        }
+    }
+
     /// From now on applications on this host follow along, or do not.
     pub(crate) fn follow(&mut self, follow: bool) {
         self.news = follow.then(Vec::new);
@@ -179,6 +190,7 @@ impl Journals {
                 let kept = Kept {
                     journal: Journal::new(opening),
                     shared: true,
+                    sent_to: 0,
                     touched: index,
                 };
                 self.bytes += OVERHEAD_BYTES;

@@ -95,6 +95,8 @@ pub struct Node {
 #[derive(Clone, Copy, Debug)]
 struct Handover {
     since: Instant,
+    /// The other host was told how far this one has sent.
+    parted: bool,
     /// The lease was given up.
     released: bool,
 }
@@ -332,6 +334,7 @@ impl Node {
         self.service.begin_handover(now, HANDOVER_WITHIN);
         *self.handover.lock() = Some(Handover {
             since: now,
+            parted: false,
             released: false,
         });
         self.continue_handover(now);
@@ -353,12 +356,17 @@ impl Node {
         if !settled || handover.released || self.service.status().lag_entries > 0 {
             return;
         }
+        if !handover.parted {
+            // It may come too late, and then helps nobody; votes take longer.
+            handover.parted = true;
+            self.service.part(now);
+        }
         let peer = self.config.membership.peer();
         self.vote(now, |membership| {
             handover.released = membership.release_to(now, peer);
         });
         if let Some(kept) = self.handover.lock().as_mut() {
-            kept.released = handover.released;
+            *kept = handover;
         }
     }
 

@@ -298,6 +298,7 @@ impl Replica {
             Message::Begin { epoch, .. }
             | Message::Entries { epoch, .. }
             | Message::Done { epoch, .. }
+            | Message::Sent { epoch, .. }
             | Message::Hints { epoch, .. } => (*epoch, true),
             Message::Membership(_) | Message::Forward(_) => return,
         };
@@ -326,6 +327,7 @@ impl Replica {
                 self.journals.hint(hints, 0);
                 effects.news.append(&mut self.journals.take_news());
             }
+            Message::Sent { positions, .. } => self.journals.sent(&positions),
             Message::Unfollowed { connection, .. } => self.unfollowed(connection),
             Message::Done { next, .. } => {
                 let done = self.backup.done(next);

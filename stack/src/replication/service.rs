@@ -17,7 +17,7 @@ use super::door::Door;
 use super::entry::Reason;
 use super::forward::{Forwarded, MOST_WAITING};
 use super::membership::Lease;
-use super::message::{Hint, Message};
+use super::message::{Hint, MAX_HINTS, Message};
 use super::primary::{Held, Standing};
 use super::replica::{Effects, Replica, Role};
 use super::status::Status;
@@ -212,6 +212,32 @@ impl Service {
         let connections = stack.core().tcp.connections();
         let hints = connections.into_iter().filter_map(stands).collect();
         self.with(now, |replica, effects| replica.hint(hints, effects));
+    }
+
+    /// This host is silent: the peer is told how far it has sent, so that it need not send that again.
+    pub(super) fn part(&self, now: Instant) {
+        let Some(stack) = self.stack() else {
+            return;
+        };
+        let sent = |connection: Arc<Connection>| {
+            let tcb = connection.tcb.lock();
+            let (connection, position) = (tcb.gate_number(), tcb.sent_position());
+            (connection != 0).then_some(Hint {
+                connection,
+                position,
+            })
+        };
+        let connections = stack.core().tcp.connections();
+        let positions: Vec<Hint> = connections.into_iter().filter_map(sent).collect();
+        self.with(now, |replica, effects| {
+            for positions in positions.chunks(MAX_HINTS) {
+                let message = Message::Sent {
+                    epoch: replica.view.epoch,
+                    positions: positions.to_vec(),
+                };
+                effects.send.push((Channel::Commit, message.to_bytes()));
+            }
+        });
     }
 
     /// Applications that follow along hear what happened.

@@ -41,9 +41,9 @@ impl Estate {
                 estate.lost += 1;
                 continue;
             }
-            estate
-                .adoptions
-                .push(adoption(number, &kept.journal, probe_at));
+            let mut adoption = adoption(number, &kept.journal, probe_at);
+            adoption.continuation.sent_to = kept.sent_to;
+            estate.adoptions.push(adoption);
             probe_at += PROBE_EVERY;
         }
         estate
@@ -70,6 +70,7 @@ pub(crate) fn adoption(number: u64, journal: &Journal, probe_at: Instant) -> Ado
             unread: journal.input.pieces().collect(),
             right_edge: journal.right_edge,
             dormant: false,
+            sent_to: 0,
             abort: journal.abort,
             number,
             probe_at,

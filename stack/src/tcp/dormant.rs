@@ -180,6 +180,7 @@ impl Tcb {
             resumed.dormant = false;
             resumed.since = since;
             resumed.abort |= continuation.abort;
+            resumed.sent_to = continuation.sent_to;
             resumed.until = now + super::resume::FORMER_OWNER_FOR;
             resumed.fin = fin.filter(|&fin| end < fin);
         }
@@ -191,7 +192,7 @@ impl Tcb {
         }
         self.inherit_window(continuation.right_edge);
         self.resume(now);
-        self.pending.ack = false;
+        self.pending.ack = continuation.sent_to > 0;
         self.timers.start_persist(continuation.probe_at);
         self.check();
     }

@@ -425,6 +425,12 @@ impl Tcb {
         self.gating.as_ref().map_or(0, |gating| gating.number)
     }
 
+    /// First position of our stream that was never sent.
+    #[must_use]
+    pub fn sent_position(&self) -> u64 {
+        self.snd.nxt
+    }
+
     /// Applies a commit that was asked for; afterwards the writer has to look at the connection.
     pub fn commit(&mut self, commit: &Commit) {
         let Some(gating) = self.gating.as_mut() else {

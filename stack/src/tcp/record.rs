@@ -61,6 +61,8 @@ pub struct Continuation {
     pub right_edge: u64,
     /// Another host has the connection still; the application follows along ([`super::dormant`]).
     pub dormant: bool,
+    /// How far the former owner has sent, if it told before it fell silent; 0 if not.
+    pub sent_to: u64,
     /// A RST was decided: the peer gets it once it has told where it stands.
     pub abort: bool,
     /// The gate's number for the connection.
@@ -174,6 +176,7 @@ impl Tcb {
             fin: unsent_fin,
             abort: continuation.abort,
             dormant: continuation.dormant,
+            sent_to: continuation.sent_to,
             since: tcb.timestamps.value(now),
             ..Resumed::new(now)
         }));
@@ -189,7 +192,7 @@ impl Tcb {
         }
         tcb.resume(now);
         if tcb.state != State::TimeWait {
-            tcb.pending.ack = false;
+            tcb.pending.ack = continuation.sent_to > 0;
             tcb.timers.start_persist(continuation.probe_at);
         }
         tcb.check();

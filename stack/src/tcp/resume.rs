@@ -10,9 +10,10 @@
 
 use std::time::Duration;
 
-use super::Error;
+use super::stamp::Draft;
 use super::state::State;
 use super::tcb::{FIRST_BYTE, Tcb};
+use super::{Error, TxSegment};
 use crate::time::Instant;
 
 /// Probes come after this time, then after twice as long each, up to the second.
@@ -45,6 +46,8 @@ pub struct Resumed {
     pub abort: bool,
     /// It owns the connection still.
     pub dormant: bool,
+    /// It has sent so far, and told so before it fell silent: what of that is not acknowledged is on its way.
+    pub sent_to: u64,
     /// Probes sent.
     pub probes: u8,
     /// When ACKs beyond `snd.nxt` become errors again.
@@ -61,6 +64,7 @@ impl Resumed {
             since: 0,
             abort: false,
             dormant: false,
+            sent_to: 0,
             probes: 0,
             until: now + FORMER_OWNER_FOR,
         }
@@ -174,6 +178,33 @@ impl Tcb {
     pub(super) fn is_foreign_echo(&self, echo: u32) -> bool {
         let before = |since: u32| (echo.wrapping_sub(since) as i32) < 0;
         self.resumed.as_ref().is_some_and(|it| before(it.since))
+    }
+
+    /// What the former owner sent is in flight, as soon as it is here to be sent again.
+    pub(super) fn assume_sent(&mut self, now: Instant) {
+        let sent_to = self.resumed.as_ref().map_or(0, |it| it.sent_to);
+        let to = sent_to.min(self.send_end());
+        if to > self.snd.nxt {
+            self.snd.nxt = to;
+            if !self.timers.retransmitting() {
+                self.timers.start_retransmit(now + self.rtt.rto());
+            }
+        }
+    }
+
+    /// Where the former owner stopped the peer takes an ACK although it has not been heard yet.
+    pub(super) fn parting_ack(&mut self, now: Instant) -> Option<TxSegment> {
+        let from = self.resumed.as_ref().map_or(0, |it| it.sent_to);
+        if from == 0 || !self.pending.ack {
+            return None;
+        }
+        self.stamp(
+            now,
+            Draft {
+                from,
+                ..Draft::default()
+            },
+        )
     }
 
     /// A probe that some peers answer more often than an empty one: a byte that the peer surely has

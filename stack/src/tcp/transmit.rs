@@ -52,7 +52,11 @@ impl Tcb {
             _ => {}
         }
         if self.is_lost() {
-            return self.probe_segment(now);
+            let ack = self.parting_ack(now);
+            return ack.or_else(|| self.probe_segment(now));
+        }
+        if self.resumed.is_some() {
+            self.assume_sent(now);
         }
         if self.recovery.is_some()
             && let Some(segment) = self.retransmit(now)

@@ -93,6 +93,13 @@ pub enum Message {
         /// The connection's number.
         connection: u64,
     },
+    /// From a primary that hands over and is silent: how far it has sent.
+    Sent {
+        /// Of its view.
+        epoch: Epoch,
+        /// The first position of each stream that was never sent.
+        positions: Vec<Hint>,
+    },
     /// A datagram that came to the host that had the service before.
     Forward(Forwarded),
 }
@@ -106,6 +113,7 @@ const APPLIED: u8 = 6;
 const HINTS: u8 = 7;
 const FORWARD: u8 = 8;
 const UNFOLLOWED: u8 = 9;
+const SENT: u8 = 10;
 /// Bytes of an encoded batch before its first entry.
 pub(crate) const ENTRIES_HEAD_BYTES: usize = 1 + 8 + 16 + 4;
 
@@ -137,15 +145,8 @@ impl Message {
             }
             Self::Done { epoch, next } => put_head(DONE, *epoch, *next, into),
             Self::Applied { epoch, next } => put_head(APPLIED, *epoch, *next, into),
-            Self::Hints { epoch, hints } => {
-                into.put_u8(HINTS);
-                into.put_u64(epoch.0);
-                into.put_u32(hints.len() as u32);
-                for hint in hints {
-                    into.put_u64(hint.connection);
-                    into.put_u64(hint.position);
-                }
-            }
+            Self::Hints { epoch, hints } => put_hints(HINTS, *epoch, hints, into),
+            Self::Sent { epoch, positions } => put_hints(SENT, *epoch, positions, into),
             Self::Unfollowed { epoch, connection } => {
                 into.put_u8(UNFOLLOWED);
                 into.put_u64(epoch.0);
@@ -206,7 +207,14 @@ impl Message {
                 let (epoch, next) = get_head(&mut rest)?;
                 Self::Applied { epoch, next }
             }
-            HINTS => get_hints(&mut rest)?,
+            HINTS => {
+                let (epoch, hints) = get_hints(&mut rest)?;
+                Self::Hints { epoch, hints }
+            }
+            SENT => {
+                let (epoch, positions) = get_hints(&mut rest)?;
+                Self::Sent { epoch, positions }
+            }
             UNFOLLOWED => Self::Unfollowed {
                 epoch: Epoch(rest.try_get_u64()?),
                 connection: rest.try_get_u64()?,
@@ -244,7 +252,17 @@ fn get_head(from: &mut Bytes) -> Decoded<(Epoch, Place)> {
     Ok((epoch, place))
 }
 
-fn get_hints(from: &mut Bytes) -> Decoded<Message> {
+fn put_hints(kind: u8, epoch: Epoch, hints: &[Hint], into: &mut BytesMut) {
+    into.put_u8(kind);
+    into.put_u64(epoch.0);
+    into.put_u32(hints.len() as u32);
+    for hint in hints {
+        into.put_u64(hint.connection);
+        into.put_u64(hint.position);
+    }
+}
+
+fn get_hints(from: &mut Bytes) -> Decoded<(Epoch, Vec<Hint>)> {
     let epoch = Epoch(from.try_get_u64()?);
     let count = from.try_get_u32()? as usize;
     if count > MAX_HINTS {
@@ -257,5 +275,5 @@ fn get_hints(from: &mut Bytes) -> Decoded<Message> {
             position: from.try_get_u64()?,
         });
     }
-    Ok(Message::Hints { epoch, hints })
+    Ok((epoch, hints))
 }
