@@ -72,6 +72,10 @@ fn a_download_survives_the_death_of_either_host() {
     let file = media.random_file("random.bin", BYTES);
     let mut cluster = Cluster::new(&sandbox, &media, &[], &[]);
     cluster.start();
+    cluster.wait_for("comparison of what is served", |cluster| {
+        let compared = "compared with the other host files=1 differing=0";
+        cluster.complaints().matches(compared).count() == 2
+    });
     let received = sandbox.folder().join("received.bin");
     let download = Transfer::download(&cluster, "random.bin", &received);
     for part in [1, 2] {

@@ -3,6 +3,7 @@
 //!
 //! | module | job |
 //! |---|---|
+//! | [`companion`] | what the applications of both servers tell each other |
 //! | [`config`] | the configuration file |
 //! | [`control`], [`report`] | what a running host is asked, and what it answers |
 //! | [`fence`] | the command that switches the other host off |
@@ -19,6 +20,7 @@
 #![doc = include_str!("../example.toml")]
 //! ```
 
+pub mod companion;
 pub mod config;
 pub mod control;
 pub mod fence;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::companion::{Companion, Companionship};
 use crate::config::{self, Arbitration, Config, UNSAFE_PAIR_WARNING};
 use crate::control::{self, Controlled};
 use crate::fence;
@@ -43,6 +44,7 @@ struct Served {
     node: Arc<Node>,
     links: Arc<Links>,
     times: Mutex<Times>,
+    companionship: Companionship,
 }
 
 /// When what happened, for who asks later.
@@ -94,6 +96,7 @@ impl Server {
             node,
             links: Arc::clone(&links),
             times: Mutex::default(),
+            companionship: Companionship::default(),
         };
         Ok(Self {
             host: Arc::new(host),
@@ -106,6 +109,16 @@ impl Server {
     pub fn configure(&self, engine: &mut engine::Config) {
         engine.permit = self.host.node.permit();
         engine.gate = Some(self.host.node.gate());
+    }
+
+    /// Lets an application speak with its other half. Before [`Self::start`].
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn accompany(&self, companion: Arc<dyn Companion>) -> Result<(), StartError> {
+        let peer = HostId(1 - self.host.config.me.0);
+        let started = self.host.companionship.start(companion, &self.links, peer);
+        Ok(started.map_err(LinkError::from)?)
     }
 
     /// Begins to take part. The stack's listeners should be there: from now on it may have to serve.
@@ -203,11 +216,14 @@ impl Handler for Served {
         if from.is_server() {
             self.times.lock().heard = Some(now);
         }
-        self.node.received(now, from, channel, message);
+        if let Some(message) = self.companionship.take(channel, message) {
+            self.node.received(now, from, channel, message);
+        }
     }
 
     fn connected(&self, peer: HostId, up: bool) {
         self.node.connected(clock::now(), peer, up);
+        self.companionship.connected(up);
     }
 
     fn process_died(&self, peer: HostId) {

@@ -1,5 +1,6 @@
 //! The `outlive` command: the servers of the Outlive stack, one subcommand each.
 
+mod catalogues;
 mod cluster;
 mod member;
 mod video;

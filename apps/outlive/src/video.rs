@@ -15,6 +15,7 @@ use outlive_video::server::{Config, Phase, Server};
 use outlive_video::transport::{kernel, outlive as outlive_transport};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::catalogues::Catalogues;
 use crate::member::{ClusterOptions, Member};
 
 /// How long responses may go on after Ctrl-C, and how long connections may take to close after that.
@@ -142,6 +143,7 @@ fn serve_in_cluster(
     let address = SocketAddr::new(network.address().address, options.port);
     outlive_transport::start(server, &stack, address)
         .with_context(|| format!("cannot listen on {address}"))?;
+    host.accompany(Arc::new(Catalogues::new(server)?))?;
     host.start(&stack)?;
     announce(options, address, &format!("the cluster, as {me}"))?;
     stop.wait();
