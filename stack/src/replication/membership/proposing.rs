@@ -38,6 +38,8 @@ pub(super) struct Proposing {
     pub(super) acting: Option<Epoch>,
     /// The peer gave up its lease of this epoch for us.
     pub(super) released: Option<Epoch>,
+    /// Somebody else was voted for on the base of this view, or of a later one: none up to it is entered as primary.
+    overtaken: Epoch,
     /// Who may be in sync by a ballot that this primary proposed.
     pub(super) obliged: HostSet,
     pending: Option<Pending>,
@@ -59,6 +61,7 @@ impl Proposing {
         Self {
             acting: None,
             released: None,
+            overtaken: Epoch::NONE,
             obliged: HostSet::EMPTY,
             pending: None,
             refused_upto: Epoch::NONE,
@@ -120,27 +123,24 @@ impl Membership {
         let heard = message.newest;
         let before = *self.voter.newest();
         let me = self.config.me;
-        if self.is_overtaken_by(&heard) {
+        let mine =
+            heard.view.primary == me && heard.incarnation(me) == Some(self.config.incarnation);
+        if !mine {
+            self.proposing.overtaken = self.proposing.overtaken.max(heard.base);
+        }
+        if self
+            .proposing
+            .acting
+            .is_some_and(|acting| acting <= self.proposing.overtaken)
+        {
             self.step_down("another host was voted primary", &heard);
         }
-        let mine = heard.view.primary == me
-            && heard.incarnation(me) == Some(self.config.incarnation)
-            && heard.epoch() > before.epoch();
+        let mine = mine && heard.epoch() > before.epoch();
         if mine && self.voter.accept_own(now, &heard).is_ok() {
             tracing::debug!(view = %heard.view, "elected");
         }
         self.voter.learn(now, from, &heard, message.decided);
         self.follow(now);
-    }
-
-    /// True if somebody voted for a view that ends this host's time as primary, decided or not.
-    fn is_overtaken_by(&self, heard: &Ballot) -> bool {
-        let Some(acting) = self.proposing.acting else {
-            return false;
-        };
-        let mine = heard.incarnation(self.config.me) == Some(self.config.incarnation)
-            && heard.view.primary == self.config.me;
-        !mine && heard.epoch() > acting && heard.base >= acting
     }
 
     /// A voter said no.
@@ -190,6 +190,7 @@ impl Membership {
         self.proposing.want_join = None;
         self.proposing.rebid_wait = Duration::ZERO;
         self.proposing.rebid_at = now;
+        let mine = mine && newest.epoch() > self.proposing.overtaken;
         if mine {
             let promoted = self.proposing.acting.replace(newest.epoch()).is_none();
             self.statistics.promotions += u64::from(promoted);

@@ -375,4 +375,17 @@ impl Voter {
             until: Instant::ZERO,
         });
     }
+
+    /// Moves all its times `by` into the past, and forgets the grant that is over at `now`: where only differences matter, a
+    /// model checker sees the same state again instead of an ever later one.
+    pub fn age(&mut self, now: Instant, by: Duration) {
+        self.silent_until = (self.silent_until - by).max(now);
+        if let Some(granted) = &mut self.granted {
+            granted.sent = granted.sent - by;
+            if granted.until != Instant::FAR_FUTURE {
+                granted.until = granted.until - by;
+            }
+        }
+        self.granted.take_if(|granted| granted.until <= now);
+    }
 }
