@@ -14,8 +14,6 @@ mod state;
 mod steps;
 mod votes;
 
-use std::time::Instant;
-
 use model::{Bounds, Group};
 use mutation::Mutation;
 use outlive::replication::membership::Arbitration;
@@ -40,14 +38,12 @@ fn group(bounds: Bounds) -> Group {
 
 /// Explores everything; each invariant must hold, and each of `happens` must be seen, or the check says nothing.
 fn holds(group: Group, happens: &[&'static str]) {
-    let start = Instant::now();
     let checker = group.checker().threads(2).spawn_bfs().join();
     println!(
-        "{group:?}: {} states, {} different, {} steps deep, {:?}",
+        "{group:?}: {} states, {} different, {} steps deep",
         checker.state_count(),
         checker.unique_state_count(),
-        checker.max_depth(),
-        start.elapsed()
+        checker.max_depth()
     );
     for (name, path) in checker.discoveries() {
         let invariant = name.starts_with(|c: char| c.is_ascii_digit());

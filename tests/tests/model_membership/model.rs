@@ -14,32 +14,32 @@ use crate::state::{Copy, Host, LEASE, Life, NOW, Network, Packet, State, WITNESS
 
 /// How far the checker looks.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Highest epoch.
-    pub epochs: u64,
+    pub(crate) epochs: u64,
     /// Crashes of any process, each followed by a restart some time or never.
-    pub crashes: u8,
+    pub(crate) crashes: u8,
     /// Restarts at which the memory is lost.
-    pub forgets: u8,
+    pub(crate) forgets: u8,
     /// Planned handovers.
-    pub releases: u8,
+    pub(crate) releases: u8,
     /// Entries: the record and bytes.
-    pub entries: u8,
+    pub(crate) entries: u8,
 }
 
 /// Two servers and, perhaps, a witness.
 #[derive(Clone, Copy, Debug)]
-pub struct Group {
-    pub bounds: Bounds,
-    pub mutation: Mutation,
-    pub arbitration: Arbitration,
+pub(crate) struct Group {
+    pub(crate) bounds: Bounds,
+    pub(crate) mutation: Mutation,
+    pub(crate) arbitration: Arbitration,
     /// In a bare pair: both paths may be dead while the peer is not.
-    pub partition: bool,
+    pub(crate) partition: bool,
 }
 
 /// What a server may propose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub(crate) enum Wish {
     Promotion,
     Solo,
     Join,
@@ -48,7 +48,7 @@ pub enum Wish {
 
 /// One step of one host or of the world. A host that is paused is one that takes none.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub(crate) enum Step {
     Tick,
     Deliver(Arc<Packet>),
     /// A heartbeat or a refusal: one host hears what another accepted last.

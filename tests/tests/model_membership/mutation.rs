@@ -2,7 +2,7 @@
 
 /// Which rule is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutation {
+pub(crate) enum Mutation {
     /// None.
     Correct,
     /// Voters and candidates do not wait for another host's lease to end.

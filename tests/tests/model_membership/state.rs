@@ -15,34 +15,34 @@ use outlive::replication::view::{Epoch, HostId, HostSet};
 use outlive::time::Instant;
 
 /// The present.
-pub const NOW: Instant = Instant::from_nanos(1);
+pub(crate) const NOW: Instant = Instant::from_nanos(1);
 /// The unit of time.
-pub const TICK: Duration = Duration::from_nanos(1);
+pub(crate) const TICK: Duration = Duration::from_nanos(1);
 /// How long a grant lasts. Clocks do not drift here; that the drift bound suffices is tested with the lease.
-pub const LEASE: Duration = TICK;
+pub(crate) const LEASE: Duration = TICK;
 
-pub const WITNESS: HostId = HostId::WITNESS;
+pub(crate) const WITNESS: HostId = HostId::WITNESS;
 
 /// How much of the clients' input a server has. The first entry is the connection's record, the second its first byte. What
 /// a client sends again is the same, so a number says it all. Another generation began without connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Copy {
-    pub generation: u8,
-    pub entries: u8,
+pub(crate) struct Copy {
+    pub(crate) generation: u8,
+    pub(crate) entries: u8,
 }
 
 /// What is on its way. Nothing is ever taken out: so it may be lost, late, repeated and overtaken.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Packet {
-    pub from: HostId,
-    pub to: HostId,
+pub(crate) struct Packet {
+    pub(crate) from: HostId,
+    pub(crate) to: HostId,
     /// The sender's life. The link gives every life a session of its own.
-    pub life: Incarnation,
-    pub content: Content,
+    pub(crate) life: Incarnation,
+    pub(crate) content: Content,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Content {
+pub(crate) enum Content {
     /// The real messages.
     Membership(Message),
     /// All input so far, in the epoch of a primary.
@@ -53,10 +53,10 @@ pub enum Content {
 
 /// A set of packets, ordered by their hashes so that equal sets are equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Network(Vec<(u64, Arc<Packet>)>);
+pub(crate) struct Network(Vec<(u64, Arc<Packet>)>);
 
 impl Network {
-    pub fn insert(&mut self, packet: Packet) {
+    pub(crate) fn insert(&mut self, packet: Packet) {
         let mut hasher = DefaultHasher::new();
         packet.hash(&mut hasher);
         let key = hasher.finish();
@@ -65,11 +65,11 @@ impl Network {
         }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Packet>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Packet>> {
         self.0.iter().map(|(_, packet)| packet)
     }
 
-    pub fn retain(&mut self, keep: impl Fn(&Packet) -> bool) {
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Packet) -> bool) {
         self.0.retain(|(_, packet)| keep(packet));
     }
 }
@@ -83,36 +83,36 @@ impl Hash for Network {
 
 /// The process of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Life {
-    pub incarnation: Incarnation,
-    pub voter: Voter,
+pub(crate) struct Life {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) voter: Voter,
     /// The last known life of the peer; 0 for none. Older ones are refused. (Of the witness, everything is taken.)
-    pub peer: Incarnation,
+    pub(crate) peer: Incarnation,
     /// End of its lease.
-    pub lease_until: Instant,
+    pub(crate) lease_until: Instant,
     /// Grants for requests up to then are void.
-    pub void_until: Option<Instant>,
+    pub(crate) void_until: Option<Instant>,
     /// The peer released its lease of this epoch for us.
-    pub released: Option<Epoch>,
+    pub(crate) released: Option<Epoch>,
     /// The epoch in which it is primary.
-    pub acting: Option<Epoch>,
+    pub(crate) acting: Option<Epoch>,
     /// Somebody else was voted for on that base.
-    pub overtaken: Epoch,
+    pub(crate) overtaken: Epoch,
     /// Proposed, not decided.
-    pub pending: Option<Ballot>,
+    pub(crate) pending: Option<Ballot>,
     /// Who may be in sync by what was proposed.
-    pub obliged: HostSet,
-    pub copy: Option<Copy>,
+    pub(crate) obliged: HostSet,
+    pub(crate) copy: Option<Copy>,
     /// The last decided view that it knew: a copy is dropped when a newer one leaves it out.
-    pub known: Epoch,
+    pub(crate) known: Epoch,
     /// The epoch of the last entries or snapshot that it took, while it is not primary.
-    pub session: Option<Epoch>,
+    pub(crate) session: Option<Epoch>,
     /// What the peer has, as far as it said so.
-    pub applied: Option<u8>,
+    pub(crate) applied: Option<u8>,
 }
 
 impl Life {
-    pub fn candidate(&self, me: HostId, peer_up: bool) -> Candidate<'_> {
+    pub(crate) fn candidate(&self, me: HostId, peer_up: bool) -> Candidate<'_> {
         let peer_id = HostId(1 - me.0);
         Candidate {
             me,
@@ -128,53 +128,53 @@ impl Life {
         }
     }
 
-    pub fn holds_lease(&self) -> bool {
+    pub(crate) fn holds_lease(&self) -> bool {
         NOW < self.lease_until
     }
 }
 
 /// A host: what survives its process, and the process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Host {
-    pub stored: Durable,
-    pub lives: u64,
-    pub life: Option<Life>,
+pub(crate) struct Host {
+    pub(crate) stored: Durable,
+    pub(crate) lives: u64,
+    pub(crate) life: Option<Life>,
     /// An acknowledgement that passed the check of its batch, and leaves some time; even after the process.
-    pub in_hand: Option<Copy>,
+    pub(crate) in_hand: Option<Copy>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct State {
-    pub hosts: [Host; 3],
-    pub network: Network,
+pub(crate) struct State {
+    pub(crate) hosts: [Host; 3],
+    pub(crate) network: Network,
     /// The highest acknowledgement that a client has seen.
-    pub acknowledged: Copy,
-    pub crashes: u8,
-    pub forgotten: u8,
-    pub releases: u8,
+    pub(crate) acknowledged: Copy,
+    pub(crate) crashes: u8,
+    pub(crate) forgotten: u8,
+    pub(crate) releases: u8,
     /// A server became primary without what was acknowledged.
-    pub promoted_wrongly: bool,
+    pub(crate) promoted_wrongly: bool,
 }
 
 impl State {
-    pub fn host(&self, id: HostId) -> &Host {
+    pub(crate) fn host(&self, id: HostId) -> &Host {
         &self.hosts[usize::from(id.0)]
     }
 
-    pub fn host_mut(&mut self, id: HostId) -> &mut Host {
+    pub(crate) fn host_mut(&mut self, id: HostId) -> &mut Host {
         &mut self.hosts[usize::from(id.0)]
     }
 
-    pub fn life(&self, id: HostId) -> Option<&Life> {
+    pub(crate) fn life(&self, id: HostId) -> Option<&Life> {
         self.host(id).life.as_ref()
     }
 
-    pub fn servers(&self) -> impl Iterator<Item = &Life> {
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Life> {
         self.hosts[..2].iter().filter_map(|host| host.life.as_ref())
     }
 
     /// Forgets what can never have an effect any more: it is about an epoch that its receiver knows to be over.
-    pub fn collect(&mut self) {
+    pub(crate) fn collect(&mut self) {
         let known = [0, 1, 2].map(|host| {
             let life = self.hosts[host].life.as_ref();
             let decided = life.filter(|life| life.voter.is_decided());
@@ -194,7 +194,7 @@ impl State {
     }
 
     /// Time passes for everybody.
-    pub fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         let network = std::mem::take(&mut self.network);
         for packet in network.iter() {
             let mut packet = Packet::clone(packet);
