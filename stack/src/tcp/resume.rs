@@ -211,7 +211,9 @@ impl Tcb {
     /// (invariant 9), so that what it is does not matter.
     pub(super) fn old_byte(&self) -> Option<u64> {
         let resumed = self.resumed.as_ref().filter(|it| !it.heard)?;
-        (resumed.probes > EMPTY_PROBES && self.snd.una > FIRST_BYTE).then(|| self.snd.una - 1)
+        // Not our FIN, which has no byte.
+        let end = self.snd.una.min(self.send_queue.end());
+        (resumed.probes > EMPTY_PROBES && end > FIRST_BYTE).then(|| end - 1)
     }
 
     /// Sends a probe, and says when the next is due.
