@@ -138,8 +138,8 @@ pub(super) fn draw_connections(random: &mut Random, cluster: &mut Cluster, setti
     };
     for salt in 0..count {
         let (mut script, to_end) = script::draw(random, salt);
-        if setting.cables.loss > 0.0 {
-            // Whoever misses a RST waits for ever, with any server.
+        if setting.cables.loss + setting.cables.reorder > 0.0 {
+            // Whoever misses a RST, or gets it too early, waits for ever: the server has forgotten it.
             script.steps.retain(|&step| step != Step::Abort);
         }
         let manner = Manner::draw(random, &script, to_end);

@@ -7,6 +7,7 @@ mod faults;
 use std::future::Future;
 use std::time::Duration;
 
+use outlive::replication::message::Message;
 use outlive_driver::impairment::Impairment;
 use outlive_driver::memory::received;
 use outlive_driver::{Instant, Random, RxFrame, TxFrame};
@@ -279,6 +280,9 @@ impl World {
             host.input.frames_first = frames_first;
             let counts = counts(&host.input);
             for arrival in &host.input.arrivals {
+                if self.trace {
+                    trace_entries(now, number, arrival);
+                }
                 self.commits.note(arrival, &mut self.oracle);
             }
             machine.turn(local, &mut host.input, &mut out);
@@ -451,6 +455,22 @@ impl World {
             other => format!("{other:?}").chars().take(120).collect(),
         };
         println!("{:?} host {host} {verb} {what}", self.now());
+    }
+}
+
+/// Prints what a replica is told of connections.
+fn trace_entries(now: Instant, number: usize, arrival: &Arrival) {
+    let Arrival::Message(_, Lane::Commit | Lane::Bulk, bytes) = arrival else {
+        return;
+    };
+    match Message::decode(bytes.clone()) {
+        Ok(Message::Entries { first, entries, .. }) => {
+            for entry in entries {
+                let what: String = format!("{entry:?}").chars().take(400).collect();
+                println!("{now:?} host {number} is told {first:?} {what}");
+            }
+        }
+        other => println!("{now:?} host {number} is told {other:?}"),
     }
 }
 
