@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use outlive::engine::clock;
 use outlive::wire::arp::{self, Operation};
 use outlive::wire::ethernet::{self, MacAddr};
@@ -82,11 +84,21 @@ fn listen(
         if left.is_zero() {
             return Ok(None);
         }
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the stack has not started; nobody waits but a person"
-        )]
-        std::thread::sleep(left.min(Duration::from_millis(5)));
+        wait_for_frames(interface, left)?;
+    }
+}
+
+fn wait_for_frames(interface: &Interface, at_most: Duration) -> std::io::Result<()> {
+    let queues = interface.queues.iter();
+    let mut readable: Vec<_> = queues
+        .filter_map(|queue| queue.receive.wait_fd())
+        .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
+        .collect();
+    let at_most =
+        PollTimeout::try_from(at_most + Duration::from_millis(1)).unwrap_or(PollTimeout::ZERO);
+    match poll(&mut readable, at_most) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -138,31 +138,20 @@ impl Queue {
         deadline: Option<Instant>,
         poll: &mut dyn FnMut(&mut Context<'_>) -> bool,
     ) -> Result<(), WaitError> {
-        let parker = Parker::current();
-        parker.clear();
-        let waker = parker.waker();
-        let mut poll = || poll(&mut Context::from_waker(&waker));
-        if poll() {
-            return Ok(());
-        }
-        if Turn::is_any() {
-            return Err(WaitError::Deadlock);
-        }
-        if !may_drive {
-            return self
-                .parking
-                .wait(&parker, self.poll_for, deadline, &mut poll);
-        }
-        let alone = self.waiters.fetch_add(1, Ordering::AcqRel) == 0;
-        let result = if alone && self.executor.is_unused() && !self.is_crowded() {
-            self.drive(&parker, deadline, &mut poll)
-        } else {
-            self.set_crowded();
-            self.parking
-                .wait(&parker, self.poll_for, deadline, &mut poll)
-        };
-        self.waiters.fetch_sub(1, Ordering::AcqRel);
-        result
+        Parker::look_first(poll, |parker, poll| {
+            if !may_drive {
+                return self.parking.wait(parker, self.poll_for, deadline, poll);
+            }
+            let alone = self.waiters.fetch_add(1, Ordering::AcqRel) == 0;
+            let result = if alone && self.executor.is_unused() && !self.is_crowded() {
+                self.drive(parker, deadline, poll)
+            } else {
+                self.set_crowded();
+                self.parking.wait(parker, self.poll_for, deadline, poll)
+            };
+            self.waiters.fetch_sub(1, Ordering::AcqRel);
+            result
+        })
     }
 
     fn is_crowded(&self) -> bool {

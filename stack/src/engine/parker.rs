@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Wake as WakeTask, Waker};
+use std::task::{Context, Wake as WakeTask, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -52,6 +52,25 @@ impl Parker {
     /// Forgets notifications. Look at the condition after this, not before.
     pub(crate) fn clear(&self) {
         self.notified.swap(false, Ordering::AcqRel);
+    }
+
+    /// The head of every wait: looks once with this thread's waker. If that is not enough, `wait` goes on
+    /// with the same look, unless the thread runs a turn of a queue, which must not wait.
+    pub(crate) fn look_first(
+        poll: &mut dyn FnMut(&mut Context<'_>) -> bool,
+        wait: impl FnOnce(&Arc<Self>, &mut dyn FnMut() -> bool) -> Result<(), WaitError>,
+    ) -> Result<(), WaitError> {
+        let parker = Self::current();
+        parker.clear();
+        let waker = parker.waker();
+        let mut poll = || poll(&mut Context::from_waker(&waker));
+        if poll() {
+            return Ok(());
+        }
+        if Turn::is_any() {
+            return Err(WaitError::Deadlock);
+        }
+        wait(&parker, &mut poll)
     }
 
     /// From now on (or no longer) ring `bell` too.

@@ -335,18 +335,9 @@ impl Runtime for Pipeline {
         deadline: Option<Instant>,
         poll: &mut dyn FnMut(&mut Context<'_>) -> bool,
     ) -> Result<(), WaitError> {
-        let parker = Parker::current();
-        parker.clear();
-        let waker = parker.waker();
-        let mut poll = || poll(&mut Context::from_waker(&waker));
-        if poll() {
-            return Ok(());
-        }
-        if Turn::is_any() {
-            return Err(WaitError::Deadlock);
-        }
-        self.parking
-            .wait(&parker, self.poll_for, deadline, &mut poll)
+        Parker::look_first(poll, |parker, poll| {
+            self.parking.wait(parker, self.poll_for, deadline, poll)
+        })
     }
 
     fn executor(&self, _flow: Option<&FourTuple>) -> &Executor {

@@ -52,6 +52,10 @@ pub(super) struct Recovery {
     pub first_value: Option<u32>,
     /// Segments sent again in this phase that the peer has not reported as duplicates.
     pub useful: u32,
+    /// End of a segment that was sent so small that it fits every path, after larger ones had vanished.
+    pub small_end: u64,
+    /// It arrived, and nothing larger since.
+    pub small_passed: bool,
 }
 
 impl Recovery {
@@ -66,6 +70,8 @@ impl Recovery {
             rescued: false,
             first_value: None,
             useful: 0,
+            small_end: 0,
+            small_passed: false,
         }
     }
 
@@ -191,6 +197,7 @@ impl Tcb {
             return;
         };
         recovery.high_rxt = recovery.high_rxt.max(una);
+        recovery.small_passed = una == recovery.small_end;
         if sack {
             recovery.duplicates = 0;
         } else {

@@ -163,8 +163,6 @@ pub(super) struct Pending {
 pub struct Hints {
     /// Full-sized segments vanish and small ones do not: perhaps a path MTU black hole (RFC 2923).
     pub black_hole: bool,
-    /// R1 was reached: the route or neighbour may be dead (RFC 1122 §4.2.3.5, MUST-20).
-    pub negative_advice: bool,
     /// A challenge ACK is on its way: to be counted.
     pub challenged: bool,
 }

@@ -5,15 +5,16 @@
 use std::time::Duration;
 
 use super::Error;
+use super::recovery::Phase;
 use super::state::State;
 use super::tcb::Tcb;
 use crate::counters::Counter;
 use crate::time::Instant;
 
-/// Consecutive time-outs after which the layers below are told (R1, SHLD-10).
-const R1: u8 = 3;
-/// Full-sized segments lost this often in a row, while the path once worked, hint at a black hole.
-const BLACK_HOLE_RETRIES: u8 = 4;
+/// Time-outs in a row after which a segment that fits every path is tried.
+const SMALL_AFTER: u8 = 4;
+/// Time-outs in a row after that one arrived which mean that larger ones do not.
+const BLACK_HOLE_AFTER: u8 = 2;
 /// Options of one segment at most (RFC 9293 §3.1).
 const MAX_OPTIONS_BYTES: u64 = 40;
 /// Retransmissions of a SYN-ACK: a minute, as Linux.
@@ -164,9 +165,6 @@ impl Tcb {
             self.finish(Some(error));
             return;
         }
-        if self.statistics.retries == R1 {
-            self.hints.negative_advice = true;
-        }
         self.rtt.back_off();
         if self.state.is_synchronized() {
             self.suspect_black_hole();
@@ -216,20 +214,34 @@ impl Tcb {
             .is_some_and(|limit| now.since(self.statistics.progress_at) >= limit)
     }
 
-    /// RFC 2923 §2.1, RFC 4821 §7.7: when only full-sized segments fail, the path MTU may be smaller
-    /// than anybody told. If the next smaller size does not help either, a still smaller one may, two
-    /// time-outs later: not at once, since a peer that is only away for a while looks the same.
+    /// RFC 2923 §2.1, RFC 4821 §7.7: when only full-sized segments fail, the path MTU may be smaller than
+    /// anybody told. A peer that is only away for a while looks the same until a small segment arrives
+    /// ([`Tcb::small_retransmission`]) and larger ones behind it still do not.
     fn suspect_black_hole(&mut self) {
         let outstanding = self.snd.nxt - self.snd.una;
-        let retries = self.statistics.retries;
-        // With all its options such a segment fits every path.
-        let fits = u64::from(self.path.default_mss()) - MAX_OPTIONS_BYTES;
-        if retries >= BLACK_HOLE_RETRIES
-            && (retries - BLACK_HOLE_RETRIES).is_multiple_of(2)
-            && outstanding > fits
+        if self.statistics.retries != BLACK_HOLE_AFTER || outstanding <= self.fits_every_path() {
+            return;
+        }
+        if let Some(recovery) = &mut self.recovery
+            && std::mem::take(&mut recovery.small_passed)
         {
             self.hints.black_hole = true;
         }
+    }
+
+    /// Most bytes of a segment to be sent again that is to tell a path that is too narrow from one that is
+    /// interrupted; none while a full-sized one will do.
+    pub(super) fn small_retransmission(&self, start: u64) -> Option<u64> {
+        let phase = self.recovery.as_ref().map(|recovery| recovery.phase);
+        let doubtful = phase == Some(Phase::Timeout) && self.statistics.retries >= SMALL_AFTER;
+        let fits = self.fits_every_path();
+        (doubtful && start == self.snd.una && u64::from(self.effective_mss()) > fits)
+            .then_some(fits)
+    }
+
+    /// Bytes of data that pass everywhere, with all options.
+    fn fits_every_path(&self) -> u64 {
+        u64::from(self.path.default_mss()) - MAX_OPTIONS_BYTES
     }
 
     /// TIME-WAIT, from now on for 2 MSL (RFC 9293 §3.4.2). Only a little is kept.

@@ -109,7 +109,8 @@ impl Tcb {
         if start > self.snd.una && start >= window_end {
             return None;
         }
-        let most = (self.max_payload() as u64).max(mss);
+        let small = self.small_retransmission(start);
+        let most = small.unwrap_or((self.max_payload() as u64).max(mss));
         end = end.min(start + most).min(window_end.max(start + mss));
         if end - start > mss {
             end -= (end - start) % mss;
@@ -123,6 +124,7 @@ impl Tcb {
                 recovery.rescued |= recovery.phase == Phase::Fast && self.snd.sack;
             }
             recovery.high_rxt = recovery.high_rxt.max(sent_to);
+            recovery.small_end = small.map_or(recovery.small_end, |_| sent_to);
             recovery.forced = false;
             recovery.useful += segments;
             recovery.first_value.get_or_insert(value);

@@ -230,9 +230,7 @@ impl CongestionControl for Cubic {
             && let Some(prior) = detail.prior.take()
         {
             detail.growth = prior.detail;
-            self.window.cwnd = self.window.cwnd.max(prior.cwnd);
-            self.window.ssthresh = self.window.ssthresh.max(prior.ssthresh);
-            self.window.timed_out = false;
+            self.window.undo(&prior);
         }
     }
 
@@ -241,15 +239,11 @@ impl CongestionControl for Cubic {
     }
 
     fn ssthresh(&self) -> usize {
-        match self.window.ssthresh {
-            u32::MAX => usize::MAX,
-            ssthresh => ssthresh as usize,
-        }
+        self.window.ssthresh()
     }
 
     fn set_mss(&mut self, mss: usize) {
-        self.window.mss = mss.clamp(1, usize::from(u16::MAX)) as u16;
-        self.window.cwnd = self.window.cwnd.max(self.window.mss());
+        self.window.set_mss(mss);
     }
 }
 

@@ -236,6 +236,25 @@ impl Window {
         self.ssthresh = bytes.max(2 * self.mss());
     }
 
+    /// Back to what was before a reduction, unless more is allowed by now.
+    fn undo<T>(&mut self, prior: &Prior<T>) {
+        self.cwnd = self.cwnd.max(prior.cwnd);
+        self.ssthresh = self.ssthresh.max(prior.ssthresh);
+        self.timed_out = false;
+    }
+
+    fn ssthresh(&self) -> usize {
+        match self.ssthresh {
+            u32::MAX => usize::MAX,
+            ssthresh => ssthresh as usize,
+        }
+    }
+
+    fn set_mss(&mut self, mss: usize) {
+        self.mss = mss.clamp(1, usize::from(u16::MAX)) as u16;
+        self.cwnd = self.cwnd.max(self.mss());
+    }
+
     /// The window after idleness: halved for every RTO, down to the initial one, while the threshold
     /// remembers most of it (RFC 2861 §3, as Linux does; RFC 5681 §4.1 would fall to the initial
     /// window at once).

@@ -113,9 +113,7 @@ impl CongestionControl for NewReno {
 
     fn on_undo(&mut self) {
         if let Some(prior) = self.detail.as_mut().and_then(|detail| detail.prior.take()) {
-            self.window.cwnd = self.window.cwnd.max(prior.cwnd);
-            self.window.ssthresh = self.window.ssthresh.max(prior.ssthresh);
-            self.window.timed_out = false;
+            self.window.undo(&prior);
         }
     }
 
@@ -124,15 +122,11 @@ impl CongestionControl for NewReno {
     }
 
     fn ssthresh(&self) -> usize {
-        match self.window.ssthresh {
-            u32::MAX => usize::MAX,
-            ssthresh => ssthresh as usize,
-        }
+        self.window.ssthresh()
     }
 
     fn set_mss(&mut self, mss: usize) {
-        self.window.mss = mss.clamp(1, usize::from(u16::MAX)) as u16;
-        self.window.cwnd = self.window.cwnd.max(self.window.mss());
+        self.window.set_mss(mss);
     }
 }
 

@@ -142,8 +142,6 @@ fn time_outs_back_off_and_give_up_after_a_quarter_of_an_hour() {
     for two in gaps.windows(2) {
         assert!(two[1] == (2 * two[0]).min(120_000), "{gaps:?}");
     }
-    // R1 told the layers below (MUST-20).
-    assert!(pair.tcb(CLIENT).take_hints().negative_advice);
 }
 
 #[test]
@@ -269,6 +267,30 @@ fn a_black_hole_is_suspected_when_full_segments_vanish() {
     pair.tcb(CLIENT).on_path_change(now, &path(1000, 1000));
     pair.run_for(Duration::from_secs(10));
     assert_eq!(pair.ends[SERVER].received.len(), 14_480);
+}
+
+#[test]
+fn an_outage_is_no_black_hole() {
+    for outage_s in [1, 5, 20, 100, 300] {
+        let mut pair = Pair::established(defaults(), defaults());
+        let up = pair.now + Duration::from_secs(outage_s);
+        pair.filter = Box::new(move |sent| {
+            if sent.at < up {
+                Fate::Drop
+            } else {
+                Fate::Deliver
+            }
+        });
+        pair.write(CLIENT, &[1; 100_000]);
+        let mut suspected = false;
+        let end = pair.now + Duration::from_secs(600);
+        pair.run_until(end, |pair| {
+            suspected |= pair.tcb(CLIENT).take_hints().black_hole;
+            pair.ends[SERVER].received.len() == 100_000
+        });
+        assert_eq!(pair.ends[SERVER].received.len(), 100_000, "{outage_s} s");
+        assert!(!suspected, "{outage_s} s");
+    }
 }
 
 #[test]
