@@ -80,7 +80,10 @@ host_kill() {
 status() { in_netns "$(host_name "$1")" "$OUTLIVE" status --json --config "$WORK/$1.toml" 2>/dev/null | jq -r "${2:-.}"; }
 
 # has_backup I: host I serves, and the other one has everything that it has promised.
-has_backup() { [[ $(status "$1" '.role + " " + (.in_sync | tostring)') == "primary true" ]]; }
+has_backup() { [[ $(status "$1" '.role == "primary" and (.in_sync | length) == 2') == true ]]; }
 
 # serves I: host I is the primary.
 serves() { [[ $(status "$1" .role) == primary ]]; }
+
+# replicated I NAME: a counter of what host I has replicated.
+replicated() { status "$1" "[.replication.counters[] | select(.[0] == \"$2\") | .[1]][0] // 0"; }
