@@ -25,15 +25,15 @@ host_name() { [[ $1 == 2 ]] && echo witness || echo "host$1"; }
 
 # plug NETNS BRIDGE ADDRESS: an interface of that namespace, named as the bridge that it is plugged into.
 plug() {
-  ip link add "$2" netns "$1" address "$(mac_for "$3")" type veth peer name "$2-$1"
-  ip link set "$2-$1" master "$2" up
+  ip link add "$2" netns "$1" address "$(mac_for "$3")" type veth peer name "${2:0:3}-$1"
+  ip link set "${2:0:3}-$1" master "$2" up
   ip -n "$1" addr add "$3/24" dev "$2"
   ip -n "$1" link set "$2" up
 }
 
 # mac_for ADDRESS: a MAC address made of an IPv4 address.
 mac_for() {
-  # shellcheck disable=SC2046  # four numbers
+  # shellcheck disable=SC2046,SC2183  # four numbers
   printf '02:01:%02x:%02x:%02x:%02x' $(tr . ' ' <<<"$1")
 }
 
@@ -66,7 +66,8 @@ declare -A HOSTS=()
 host_start() {
   local i=$1
   shift
-  in_netns "$(host_name "$i")" setsid "$OUTLIVE" -v "$@" >>"$WORK/host$i.log" 2>&1 &
+  # The very process, so that it is what a kill kills.
+  (exec nsenter --net="/run/netns/$(host_name "$i")" -- setsid "$OUTLIVE" -v "$@") >>"$WORK/host$i.log" 2>&1 &
   HOSTS[$i]=$!
 }
 
