@@ -83,6 +83,15 @@ status() { in_netns "$(host_name "$1")" "$OUTLIVE" status --json --config "$WORK
 # has_backup I: host I serves, and the other one has everything that it has promised.
 has_backup() { [[ $(status "$1" '.role == "primary" and (.in_sync | length) == 2') == true ]]; }
 
+# paired: one host serves and the other one can take over; says which in $primary and $backup.
+primary=0 backup=1
+paired() {
+  has_backup $primary && return
+  local other=$primary
+  primary=$backup backup=$other
+  has_backup $primary
+}
+
 # serves I: host I is the primary.
 serves() { [[ $(status "$1" .role) == primary ]]; }
 
