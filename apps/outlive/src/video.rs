@@ -39,6 +39,10 @@ pub(crate) struct VideoOptions {
     #[arg(long, value_name = "DIR")]
     uploads: Option<PathBuf>,
 
+    /// Send each client at most so many bits of film per second
+    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u64).range(1..))]
+    pace: Option<u64>,
+
     #[command(flatten)]
     cluster: ClusterOptions,
 
@@ -79,10 +83,9 @@ impl VideoOptions {
 pub(crate) fn run(options: &VideoOptions) -> anyhow::Result<()> {
     let member = options.cluster.join(&options.network)?;
     let stop = StopSignals::new().context("cannot wait for signals")?;
-    let config = Config {
-        uploads: options.uploads.clone(),
-        ..Config::new(options.media.clone())
-    };
+    let mut config = Config::new(options.media.clone());
+    config.uploads.clone_from(&options.uploads);
+    config.limits.rate_bits_per_s = options.pace;
     let server = Server::start(config)?;
     match (member, options.network.stack) {
         (Some(member), _) => serve_in_cluster(options, member, &server, stop),

@@ -147,3 +147,18 @@ async fn the_end_is_orderly() {
     assert_eq!(server.statistics.cut_by_stop.load(Relaxed), 1);
     assert_eq!(server.connections(), 0);
 }
+
+/// The sleeps between the shares are a lower bound, on however busy a machine.
+#[tokio::test]
+async fn a_film_is_held_to_its_rate_and_arrives_whole() {
+    let site = Site::with(Limits {
+        rate_bits_per_s: Some(800_000), // 1000 bytes every 10 ms
+        ..Limits::default()
+    })
+    .await;
+    let film = site.film("a.mp4", (16 << 10) + 10_000);
+    let start = tokio::time::Instant::now();
+    let reply = site.ask("GET /a.mp4 HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    assert_eq!(reply.body, film);
+    assert!(start.elapsed() >= Duration::from_millis(100));
+}

@@ -33,6 +33,8 @@ const PIECE_BYTES: u64 = 256 << 10;
 const TAIL_BYTES: u64 = 16 << 10;
 /// How often a file is looked at while the client acknowledges.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// With a limit on the rate: a share is sent this often.
+const SHARE_INTERVAL: Duration = Duration::from_millis(10);
 
 impl<T: Transport> Connection<T> {
     /// Sends a response; the connection is broken if not all of it can be sent.
@@ -121,18 +123,31 @@ impl<T: Transport> Connection<T> {
         };
         for piece in pieces(range, PIECE_BYTES) {
             self.make_resident(film, piece.clone()).await?;
-            let slice = film.slice(piece.clone(), held);
-            let sent = self.send_named(slice, Some((identity, piece.start))).await;
-            // The kernel answers EFAULT when it is to read a page that is gone.
-            sent.map_err(|broken| {
-                if film.is_unchanged() {
-                    broken
-                } else {
-                    Broken::FileChanged
+            for share in pieces(piece, self.share_bytes()) {
+                let slice = film.slice(share.clone(), held);
+                let sent = self.send_named(slice, Some((identity, share.start))).await;
+                // The kernel answers EFAULT when it is to read a page that is gone.
+                sent.map_err(|broken| {
+                    if film.is_unchanged() {
+                        broken
+                    } else {
+                        Broken::FileChanged
+                    }
+                })?;
+                if self.limits.rate_bits_per_s.is_some() {
+                    self.transport.sleep(SHARE_INTERVAL).await;
                 }
-            })?;
+            }
         }
         Ok(())
+    }
+
+    /// How much may be sent at once.
+    fn share_bytes(&self) -> u64 {
+        let shares_per_s = (Duration::from_secs(1).as_nanos() / SHARE_INTERVAL.as_nanos()) as u64;
+        self.limits
+            .rate_bits_per_s
+            .map_or(u64::MAX, |bits| (bits / 8 / shares_per_s).max(1))
     }
 
     /// The pages of the next piece must be there before the stack touches them: a missing page stops

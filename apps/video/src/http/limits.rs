@@ -29,6 +29,8 @@ pub struct Limits {
     /// How long a closed connection waits for the client to close too, so that no reset overtakes the
     /// response (RFC 9112 §9.6).
     pub linger_timeout: Duration,
+    /// Most bits of film per second on a connection; as many as go through if there is no such limit.
+    pub rate_bits_per_s: Option<u64>,
 }
 
 impl Default for Limits {
@@ -45,6 +47,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(600),
             linger_timeout: Duration::from_secs(2),
+            rate_bits_per_s: None,
         }
     }
 }
