@@ -96,3 +96,41 @@ fn a_wrong_configuration_is_one_line_with_its_place() {
         &["bad.toml, line 2", "state_dir"],
     );
 }
+
+#[test]
+fn a_server_that_cannot_take_part_says_why() {
+    let folder = cluster();
+    let video = |more: &[&'static str]| [&["video", "."], more].concat();
+    refused(
+        folder.path(),
+        &["backup", "."],
+        &["a backup needs its cluster", "--cluster"],
+    );
+    refused(
+        folder.path(),
+        &video(&["--cluster", "cluster.toml", "--address", "10.0.0.2/24"]),
+        &["[service]", "cluster.toml", "leave them out"],
+    );
+    refused(
+        folder.path(),
+        &video(&["--cluster", "cluster.toml", "--stack", "kernel"]),
+        &["do not outlive their host"],
+    );
+    refused(
+        folder.path(),
+        &video(&["--cluster", "cluster.toml", "--me", "2"]),
+        &["is the witness", "outlive witness"],
+    );
+    refused(
+        folder.path(),
+        &["witness", "--config", "cluster.toml", "--me", "1"],
+        &["is a server", "--me 2"],
+    );
+    let key = folder.path().join("cluster.key");
+    std::fs::set_permissions(&key, Permissions::from_mode(0o644)).expect("owned");
+    refused(
+        folder.path(),
+        &["witness", "--config", "cluster.toml", "--me", "2"],
+        &["chmod 600"],
+    );
+}
