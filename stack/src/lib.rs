@@ -13,6 +13,9 @@
 //! | [`engine`] | threads, channels, timers, wake-ups: the only module that spawns or sleeps |
 //! | [`socket`] | what applications use |
 
+#[cfg(test)]
+extern crate self as outlive; // for the examples, which are tested too
+
 pub mod counters;
 pub mod engine;
 pub mod ethernet;

@@ -2,6 +2,7 @@
 
 mod applications;
 mod cluster;
+mod continuing;
 mod invariants;
 mod surviving;
 mod world;
