@@ -358,7 +358,7 @@ impl Tcb {
             gating.over = true;
             return Some(Note::TimeWait);
         }
-        let every = gating.anchor_every();
+        let far = una >= gating.anchor.0 + gating.anchor_every();
         let number = gating.noted + 1;
         let step = gating
             .lockstep
@@ -366,13 +366,13 @@ impl Tcb {
             .filter(|step| unsent && step.note == 0);
         if let Some(step) = step {
             step.note = number;
-        } else if una < gating.anchor.0 + every {
+        } else if !far && !self.digest_is_due() {
             return None;
         }
-        gating.anchor.0 = una;
+        self.gating.as_mut()?.anchor.0 = una;
         Some(Note::Anchor {
             position: una,
-            mark: self.acknowledged_mark(),
+            mark: self.tell_mark(),
         })
     }
 

@@ -29,6 +29,9 @@ pub struct Surviving {
     seen: u64,
     /// It was shown the end of the stream.
     ended: bool,
+    /// Where the application last said that it could be continued from, and the last digest that was told.
+    base: u64,
+    told: u64,
     /// State to be mirrored with the next write.
     state: Option<Bytes>,
     /// Where the application went on, on this host.
@@ -290,6 +293,34 @@ impl Tcb {
         self.surviving()?.comparison.acknowledged(una)
     }
 
+    /// True when the other host should be told a digest: the first of a response, say, and then whenever the
+    /// output since has doubled. So one that does not repeat itself is found early, and what is told does
+    /// not grow with what is sent.
+    pub(super) fn digest_is_due(&mut self) -> bool {
+        if !self.is_repeated() {
+            return false;
+        }
+        let una = self.snd.una;
+        self.surviving().is_some_and(|surviving| {
+            let (base, told) = (surviving.base, surviving.told);
+            una > base.max(told)
+                && una - base >= 2 * told.saturating_sub(base)
+                && surviving
+                    .comparison
+                    .acknowledged(una)
+                    .is_some_and(|mark| mark.position > told.max(FIRST_BYTE))
+        })
+    }
+
+    /// A digest for the other host.
+    pub(super) fn tell_mark(&mut self) -> Option<Mark> {
+        let mark = self.acknowledged_mark()?;
+        if let Some(surviving) = self.surviving() {
+            surviving.told = mark.position;
+        }
+        Some(mark)
+    }
+
     /// The digest of everything written.
     #[must_use]
     pub fn last_mark(&self) -> Option<Mark> {
@@ -418,6 +449,7 @@ impl Tcb {
         let Some(surviving) = self.surviving() else {
             return;
         };
+        surviving.base = output;
         let digest = *surviving.comparison.digest();
         debug_assert_eq!(digest.position, output);
         let point = Point {
