@@ -4,57 +4,31 @@
 //! Locks: the replica's may be taken with a connection's held, and is never held while a connection is
 //! touched. Messages are sent with it held, so that they leave in the order of their entries.
 
+mod serving;
+mod telling;
+
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::backup::{News, What};
-use super::carrier::{Carrier, Channel};
+pub use self::serving::Takeover;
+use self::serving::{ANNOUNCE_EVERY, ANNOUNCEMENTS};
+use super::carrier::Carrier;
 use super::door::Door;
 use super::entry::Reason;
-use super::forward::{Forwarded, MOST_WAITING};
 use super::membership::Lease;
-use super::message::{Hint, MAX_HINTS, Message};
+use super::message::Message;
 use super::primary::{Held, Standing};
 use super::replica::{Effects, Replica, Role};
 use super::status::Status;
-use super::takeover::{Estate, TIMESTAMP_BUMP_MS};
-use super::view::{HostId, View};
+use super::view::HostId;
 use crate::engine::{Permit, Stack, WeakStack};
 use crate::ip::RxPacket;
 use crate::tcp::gate::{Commit, Decision, Gate};
-use crate::tcp::{Connection, FourTuple, Tcb};
+use crate::tcp::{Connection, FourTuple};
 use crate::time::Instant;
-
-/// So long after a takeover nobody is told that his connection is unknown here.
-const HUSH: Duration = Duration::from_secs(120);
-/// After a handover frames may still come to the old host: until the network knows.
-const FORWARD_FOR: Duration = Duration::from_secs(1);
-/// The backup is told this often where peers stand.
-const HINT_EVERY: Duration = Duration::from_millis(250);
-/// An application that follows a connection may be so far behind it.
-const MOST_BEHIND_BYTES: usize = 32 << 20;
-/// The addresses are announced this often after a takeover, beside at once.
-const ANNOUNCEMENTS: u32 = 60;
-const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
-
-/// What the last takeover did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Takeover {
-    /// When the view was known.
-    pub at: Instant,
-    /// When the first frame could leave.
-    pub ready_at: Instant,
-    /// Connections that go on.
-    pub adopted: usize,
-    /// Connections that were not protected.
-    pub lost: usize,
-    /// Connections that could not be gone on with, for want of a listener or a route.
-    pub failed: usize,
-}
 
 /// The service of this host.
 pub struct Service {
@@ -191,116 +165,6 @@ impl Service {
         stack.runtime().output_all(&ready);
     }
 
-    /// Tells the backup now and then where peers stand.
-    fn hint(&self, now: Instant) {
-        let due = self.hinted_ns.load(Ordering::Relaxed) + HINT_EVERY.as_nanos() as u64;
-        if now.as_nanos() < due || !self.door.is_open() {
-            return;
-        }
-        self.hinted_ns.store(now.as_nanos(), Ordering::Relaxed);
-        let Some(stack) = self.stack() else {
-            return;
-        };
-        let stands = |connection: Arc<Connection>| {
-            let tcb = connection.tcb.lock();
-            let (connection, position) = (tcb.gate_number(), tcb.peer_position()?);
-            (connection != 0).then_some(Hint {
-                connection,
-                position,
-            })
-        };
-        let connections = stack.core().tcp.connections();
-        let hints = connections.into_iter().filter_map(stands).collect();
-        self.with(now, |replica, effects| replica.hint(hints, effects));
-    }
-
-    /// This host is silent: the peer is told how far it has sent, so that it need not send that again.
-    pub(super) fn part(&self, now: Instant) {
-        let Some(stack) = self.stack() else {
-            return;
-        };
-        let sent = |connection: Arc<Connection>| {
-            let tcb = connection.tcb.lock();
-            let (connection, position) = (tcb.gate_number(), tcb.sent_position());
-            (connection != 0).then_some(Hint {
-                connection,
-                position,
-            })
-        };
-        let connections = stack.core().tcp.connections();
-        let positions: Vec<Hint> = connections.into_iter().filter_map(sent).collect();
-        self.with(now, |replica, effects| {
-            for positions in positions.chunks(MAX_HINTS) {
-                let message = Message::Sent {
-                    epoch: replica.view.epoch,
-                    positions: positions.to_vec(),
-                };
-                effects.send.push((Channel::Commit, message.to_bytes()));
-            }
-        });
-    }
-
-    /// Applications that follow along hear what happened.
-    fn tell(&self, now: Instant, news: Vec<News>) {
-        if news.is_empty() {
-            return;
-        }
-        let Some(stack) = self.stack() else {
-            return;
-        };
-        let tcp = &stack.core().tcp;
-        let mut wakers = Vec::new();
-        for News { id, number, what } in news {
-            let feed = |call: &mut dyn FnMut(&mut Tcb), wakers: &mut Vec<Waker>| {
-                tcp.with_numbered(&id, number, |tcb| {
-                    call(tcb);
-                    tcb.take_wakers(wakers);
-                });
-            };
-            match what {
-                What::Start(adoption) => {
-                    if let Err(error) = tcp.follow(now, *adoption, &mut wakers) {
-                        tracing::warn!(?id, %error, "cannot follow a connection");
-                    }
-                }
-                What::Input {
-                    from,
-                    bytes,
-                    fin,
-                    right_edge,
-                } => {
-                    let mut behind = 0;
-                    let mut take = |tcb: &mut Tcb| {
-                        tcb.feed(from, bytes.clone(), fin, right_edge);
-                        behind = tcb.readable_bytes();
-                    };
-                    feed(&mut take, &mut wakers);
-                    if behind > MOST_BEHIND_BYTES {
-                        tracing::warn!(?id, behind, "an application follows too slowly");
-                        tcp.unfollow(&id, number, None, &mut wakers);
-                        self.unfollowed(number);
-                    }
-                }
-                What::Decision(decision) => {
-                    feed(&mut |tcb| tcb.feed_decision(decision.clone()), &mut wakers);
-                }
-                What::Anchor { position, mark } => {
-                    feed(&mut |tcb| tcb.told(position, mark), &mut wakers);
-                }
-                What::End { fin } => tcp.unfollow(&id, number, fin, &mut wakers),
-            }
-        }
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// The primary is told that nobody follows a connection any more.
-    fn unfollowed(&self, connection: u64) {
-        let epoch = self.replica.lock().view.epoch;
-        let message = Message::Unfollowed { epoch, connection };
-        self.carrier
-            .send(self.peer, Channel::Commit, message.to_bytes());
-    }
-
     /// A message of the peer about the log.
     pub fn receive(&self, now: Instant, message: Message) {
         if let Message::Forward(packet) = message {
@@ -311,21 +175,6 @@ impl Service {
         self.with(now, |replica, effects| {
             replica.receive(now, message, effects);
         });
-    }
-
-    /// A datagram for this host came to the other one.
-    fn arrived(&self, packet: Forwarded) {
-        let packet = packet.into_packet();
-        if self.door.is_open()
-            && let Some(stack) = self.stack()
-        {
-            stack.runtime().inject(vec![packet]);
-            return;
-        }
-        let mut waiting = self.arrivals.lock();
-        if waiting.len() < MOST_WAITING {
-            waiting.push(packet);
-        }
     }
 
     /// Whoever serves announces its addresses again: somebody else may have used them.
@@ -383,95 +232,6 @@ impl Service {
     /// This host is not, or may not be, the primary any more: nothing leaves from now on.
     pub fn close(&self) {
         self.door.close();
-    }
-
-    /// A newer view was decided.
-    pub fn view(&self, now: Instant, view: View) {
-        let _in_order = self.order.lock();
-        let (changed, role) = self.with(now, |replica, effects| {
-            let changed = replica.view(now, view, effects);
-            (changed, replica.role)
-        });
-        if !changed {
-            if role == Role::Primary && self.takeover.lock().is_some() {
-                // Silent for a handover that did not come about.
-                self.door.open();
-            }
-            return;
-        }
-        match role {
-            Role::Primary => self.take_over(now),
-            Role::Backup | Role::None => self.surrender(now),
-        }
-    }
-
-    /// Everything that the journals have goes on here.
-    fn take_over(&self, now: Instant) {
-        let Some(stack) = self.stack() else {
-            tracing::warn!("primary without a stack");
-            return;
-        };
-        let estate = {
-            let mut replica = self.replica.lock();
-            let offset_ms = self.peer_clock_ns.load(Ordering::Relaxed) / 1_000_000;
-            let shift = (offset_ms as u32).wrapping_add(TIMESTAMP_BUMP_MS);
-            replica.journals.inherit(shift);
-            Estate::new(now, &replica.journals)
-        };
-        let tcp = &stack.core().tcp;
-        tcp.hush(now, HUSH);
-        let mut report = Takeover {
-            at: now,
-            lost: estate.lost,
-            ..Takeover::default()
-        };
-        let (mut adopted, mut wakers) = (Vec::new(), Vec::new());
-        for adoption in estate.adoptions {
-            let id = adoption.id;
-            match tcp.awaken(now, adoption, &mut wakers) {
-                Ok(connection) => adopted.push(connection),
-                Err(error) => {
-                    report.failed += 1;
-                    tracing::warn!(?id, %error, "cannot go on with a connection");
-                }
-            }
-        }
-        report.adopted = adopted.len();
-        self.door.open();
-        let arrivals = std::mem::take(&mut *self.arrivals.lock());
-        if !arrivals.is_empty() {
-            stack.runtime().inject(arrivals);
-        }
-        stack.announce(ANNOUNCEMENTS, ANNOUNCE_EVERY);
-        stack.runtime().output_all(&adopted);
-        wakers.into_iter().for_each(Waker::wake);
-        report.ready_at = stack.now().max(now);
-        tracing::info!(
-            adopted = report.adopted,
-            lost = report.lost,
-            failed = report.failed,
-            "this host serves"
-        );
-        *self.takeover.lock() = Some(report);
-    }
-
-    /// Another host serves: our connections are its connections now.
-    fn surrender(&self, now: Instant) {
-        self.close();
-        if self.door.is_forwarding(now) {
-            self.door.forward_until(now + FORWARD_FOR);
-        }
-        self.arrivals.lock().clear();
-        let Some(stack) = self.stack() else {
-            return;
-        };
-        let mut wakers = Vec::new();
-        let left = stack.core().tcp.surrender(&mut wakers);
-        wakers.into_iter().for_each(Waker::wake);
-        tracing::info!(
-            connections = left,
-            "another host serves; this one is silent"
-        );
     }
 
     /// What is known now.

@@ -5,6 +5,8 @@
 //! [`Node::beat`] touches nothing that a connection touches, [`Node::work`] does what follows from views.
 //! [`Node::poll`] is both.
 
+mod handover;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -12,23 +14,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use thiserror::Error;
 
+pub use self::handover::HandoverError;
+use self::handover::{HANDOVER_WITHIN, Handover, SETTLE};
 use super::carrier::{Carrier, Channel, Fence, Storage};
 use super::clock_offset::ClockOffset;
 use super::membership::{self, Durable, Lease, Membership, Output, PathId};
 use super::message::{Malformed, Message};
 use super::service::Service;
-use super::status::{Backing, Status};
+use super::status::Status;
 use super::view::{HostId, View};
 use crate::engine::{Permit, Stack};
 use crate::tcp::gate::Gate;
 use crate::time::Instant;
-
-/// So long what was received just before is still on its way through the stack.
-const SETTLE: Duration = Duration::from_micros(500);
-/// A handover that takes longer did not come about.
-const HANDOVER_WITHIN: Duration = Duration::from_millis(500);
 
 /// Heartbeats of a peer that was silent after which the addresses are announced: two paths, and once more an
 /// interval later.
@@ -58,17 +56,6 @@ impl NodeConfig {
     }
 }
 
-/// Why a planned handover cannot begin.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum HandoverError {
-    /// This host does not serve.
-    #[error("this host does not serve")]
-    NotPrimary,
-    /// Nobody could go on.
-    #[error("the other host is not in sync")]
-    NotSynced,
-}
-
 /// A host.
 pub struct Node {
     config: NodeConfig,
@@ -89,16 +76,6 @@ pub struct Node {
     /// The next so many heartbeats of the peer are answered by announcing the addresses.
     claims: AtomicU8,
     handover: Mutex<Option<Handover>>,
-}
-
-/// A handover on its way.
-#[derive(Clone, Copy, Debug)]
-struct Handover {
-    since: Instant,
-    /// The other host was told how far this one has sent.
-    parted: bool,
-    /// The lease was given up.
-    released: bool,
 }
 
 /// The membership with what its outputs are gathered in.
@@ -317,57 +294,6 @@ impl Node {
         let voting = self.membership.lock();
         let mut paths = voting.membership.paths(host);
         paths.any(|(known, up)| known == path && up)
-    }
-
-    /// Hands the service to the other host, in order.
-    ///
-    /// # Errors
-    /// When this host does not serve, or the other one could not go on.
-    pub fn handover(&self, now: Instant) -> Result<(), HandoverError> {
-        if !self.membership.lock().membership.is_primary() {
-            return Err(HandoverError::NotPrimary);
-        }
-        if self.service.status().backing != Backing::Synced {
-            return Err(HandoverError::NotSynced);
-        }
-        tracing::info!("handing the service over");
-        self.service.begin_handover(now, HANDOVER_WITHIN);
-        *self.handover.lock() = Some(Handover {
-            since: now,
-            parted: false,
-            released: false,
-        });
-        self.continue_handover(now);
-        Ok(())
-    }
-
-    /// Silent since it began, this host gives up its lease once the other one has applied everything.
-    fn continue_handover(&self, now: Instant) {
-        let Some(mut handover) = *self.handover.lock() else {
-            return;
-        };
-        if now.since(handover.since) >= HANDOVER_WITHIN {
-            tracing::warn!("the handover did not come about: this host goes on");
-            *self.handover.lock() = None;
-            self.service.end_handover();
-            return;
-        }
-        let settled = now.since(handover.since) >= SETTLE;
-        if !settled || handover.released || self.service.status().lag_entries > 0 {
-            return;
-        }
-        if !handover.parted {
-            // It may come too late, and then helps nobody; votes take longer.
-            handover.parted = true;
-            self.service.part(now);
-        }
-        let peer = self.config.membership.peer();
-        self.vote(now, |membership| {
-            handover.released = membership.release_to(now, peer);
-        });
-        if let Some(kept) = self.handover.lock().as_mut() {
-            *kept = handover;
-        }
     }
 
     /// What is known now.

@@ -1,0 +1,131 @@
+//! The primary and its backup: how far the copy is, and bringing one up while service goes on.
+
+use super::{Effects, Replica, Role, Snapshot, Standing};
+use crate::replication::carrier::Channel;
+use crate::replication::entry::{Change, Entry, Reason};
+use crate::replication::journals::Kept;
+use crate::replication::message::{Message, Place};
+use crate::replication::view::Epoch;
+use crate::time::Instant;
+
+/// A snapshot is sent as fast as it is applied, with so much on its way.
+const SNAPSHOT_WINDOW_BYTES: usize = 2 << 20;
+
+impl Replica {
+    /// The backup tells what it has.
+    pub(super) fn hello(&mut self, next: Place, effects: &mut Effects) {
+        let again = match self.standing {
+            Standing::Synced | Standing::CatchingUp { .. } => self.log.resend(next),
+            Standing::Alone | Standing::Joining(_) => None,
+        };
+        if let Some(messages) = again {
+            if next.log != Epoch::NONE {
+                self.log.apply(next, &mut effects.released);
+            }
+            let messages = messages.into_iter().map(|it| (Channel::Commit, it));
+            effects.send.extend(messages);
+            return;
+        }
+        if self.standing.needs_view() {
+            // It has lost its copy, and the view says otherwise: that has to change first.
+            self.waiting_since = Some(Instant::ZERO);
+            self.copy_lost = true;
+            return;
+        }
+        self.stand_alone(effects);
+        self.begin_snapshot(effects);
+    }
+
+    /// True when the other host turned out to have no copy, though the view says that it has one.
+    pub(super) fn begin_snapshot(&mut self, effects: &mut Effects) {
+        self.journals.share(None, false);
+        let left = self.journals.numbers().collect();
+        self.standing = Standing::Joining(Snapshot { left });
+        let begin = Message::Begin {
+            epoch: self.view.epoch,
+            first: self.log.next(),
+        };
+        effects.send.push((Channel::Bulk, begin.to_bytes()));
+        self.continue_snapshot(effects);
+    }
+
+    /// Copies as much as may be on its way; then the rest of the service waits for the copy.
+    pub(super) fn continue_snapshot(&mut self, effects: &mut Effects) {
+        let Standing::Joining(snapshot) = &mut self.standing else {
+            return;
+        };
+        while self.log.sent_bytes() < SNAPSHOT_WINDOW_BYTES {
+            let Some(number) = snapshot.left.pop_front() else {
+                let done = Message::Done {
+                    epoch: self.view.epoch,
+                    next: self.log.next(),
+                };
+                let rest = self.log.take().into_iter();
+                effects.send.extend(rest.map(|it| (Channel::Bulk, it)));
+                effects.send.push((Channel::Bulk, done.to_bytes()));
+                self.standing = Standing::CatchingUp {
+                    until: self.log.next().index,
+                    proposed: false,
+                };
+                return;
+            };
+            let Some(kept) = self.journals.get(number) else {
+                continue;
+            };
+            let log = &mut self.log;
+            kept.journal.rebuild(|change| {
+                log.push(&Entry {
+                    connection: number,
+                    change,
+                });
+            });
+            self.journals.share(Some(number), true);
+        }
+        let batches = self.log.take().into_iter();
+        effects.send.extend(batches.map(|it| (Channel::Bulk, it)));
+    }
+
+    /// The backup has more.
+    pub(super) fn applied(&mut self, now: Instant, next: Place, effects: &mut Effects) {
+        if !self.log.apply(next, &mut effects.released) {
+            self.refusals.out_of_place += 1;
+            return;
+        }
+        self.waiting_since = (self.log.lag() > 0).then_some(now);
+        self.continue_snapshot(effects);
+        if let Standing::CatchingUp { until, proposed } = &mut self.standing
+            && !*proposed
+            && next.index >= *until
+        {
+            *proposed = true;
+            effects.join = true;
+        }
+    }
+
+    /// The other host's process is another one: its copy is gone.
+    pub(crate) fn peer_restarted(&mut self, effects: &mut Effects) {
+        if self.role != Role::Primary {
+            return;
+        }
+        if self.standing.needs_view() {
+            self.waiting_since = Some(Instant::ZERO);
+            self.copy_lost = true;
+        } else {
+            self.stand_alone(effects);
+        }
+    }
+
+    /// The copy is complete, and the view does not say so yet.
+    pub(crate) const fn wants_join(&self) -> bool {
+        let asked = matches!(self.standing, Standing::CatchingUp { proposed: true, .. });
+        asked && self.connected && !self.copy_lost
+    }
+
+    /// The backup cannot go on with a connection but from its log.
+    pub(super) fn unfollowed(&mut self, connection: u64) {
+        let shed = |it: &Kept| it.journal.shed;
+        if self.journals.get(connection).is_some_and(shed) {
+            self.append(connection, Change::Unprotected(Reason::LogFull));
+        }
+    }
+}
