@@ -339,7 +339,10 @@ impl Tcb {
 
     /// What has become worth noting.
     fn next_note(&mut self) -> Option<Note> {
-        let (una, over) = (self.snd.una, self.state == State::TimeWait);
+        let una = self.snd.una;
+        // After the peer's FIN: a journal that is over takes no more input.
+        let told = self.gating.as_ref()?.requested.0 >= self.rcv.nxt;
+        let over = told && self.state == State::TimeWait;
         let unsent = self.snd.nxt.max(FIRST_BYTE) < self.send_queue.end();
         let gating = self.gating.as_mut()?;
         if let Some(note) = gating.notes.pop_front() {

@@ -160,6 +160,10 @@ impl<'a> Cluster<'a> {
     ///
     /// # Panics
     /// When a minute was not enough.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the limit of a wait for other processes"
+    )]
     pub fn wait_for(&self, what: &str, reached: impl Fn(&Self) -> bool) {
         let start = std::time::Instant::now();
         while !reached(self) {
