@@ -59,7 +59,7 @@ pub struct Continuation {
     pub unread: Vec<Bytes>,
     /// The furthest right edge that may be offered: what was ever offered, and room to round it up.
     pub right_edge: u64,
-    /// Another host has the connection still; the application follows along ([`super::dormant`]).
+    /// Another host has the connection still; the application follows along.
     pub dormant: bool,
     /// How far the former owner has sent, if it told before it fell silent; 0 if not.
     pub sent_to: u64,

@@ -322,7 +322,13 @@ impl Node {
         // Again and again: a path that was just coming up is no reason to stay without a backup.
         if self.service.take_join() | self.service.wants_join() {
             let peer = self.config.membership.peer();
-            self.vote(now, |membership| membership.propose_join(now, peer));
+            self.vote(now, |membership| {
+                // Asked again under the lock under which a new life of the peer is told: the copy would
+                // not be its.
+                if self.service.wants_join() {
+                    membership.propose_join(now, peer);
+                }
+            });
         }
         // What it waits for may have just been applied.
         self.continue_handover(now);
