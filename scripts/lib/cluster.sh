@@ -95,5 +95,5 @@ paired() {
 # serves I: host I is the primary.
 serves() { [[ $(status "$1" .role) == primary ]]; }
 
-# replicated I NAME: a counter of what host I has replicated.
-replicated() { status "$1" "[.replication.counters[] | select(.[0] == \"$2\") | .[1]][0] // 0"; }
+# counted I NAME: a counter of host I's links.
+counted() { status "$1" "[.links[] | select(.[0] == \"$2\") | .[1]][0] // 0"; }
