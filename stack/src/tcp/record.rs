@@ -173,7 +173,8 @@ impl Tcb {
         }
         tcb.inherit_window(continuation.right_edge);
         tcb.resumed = Some(Box::new(Resumed {
-            fin: unsent_fin,
+            // Even if the peer has everything before it: the application may still have to repeat that.
+            fin: continuation.fin,
             abort: continuation.abort,
             dormant: continuation.dormant,
             sent_to: continuation.sent_to,
