@@ -19,7 +19,7 @@ use super::carrier::Carrier;
 use super::door::Door;
 use super::entry::Reason;
 use super::membership::Lease;
-use super::message::Message;
+use super::message::{Hint, Message};
 use super::primary::{Held, Standing};
 use super::replica::{Effects, Replica, Role};
 use super::status::Status;
@@ -50,6 +50,8 @@ pub struct Service {
     now_ns: AtomicU64,
     pub(crate) takeover: Mutex<Option<Takeover>>,
     join: AtomicBool,
+    /// How far this host had sent when it fell silent in order to hand over.
+    parting: Mutex<Vec<Hint>>,
 }
 
 impl Service {
@@ -76,6 +78,7 @@ impl Service {
             now_ns: AtomicU64::new(0),
             takeover: Mutex::new(None),
             join: AtomicBool::new(false),
+            parting: Mutex::default(),
         })
     }
 
@@ -219,6 +222,8 @@ impl Service {
     pub fn begin_handover(&self, now: Instant, at_most: Duration) {
         self.door.forward_until(now + at_most);
         self.door.close();
+        // Not later: connections count as sent what the closed door drops.
+        *self.parting.lock() = self.sent_positions();
     }
 
     /// The handover did not come about: this host goes on.

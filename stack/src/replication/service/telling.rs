@@ -42,10 +42,10 @@ impl Service {
         self.with(now, |replica, effects| replica.hint(hints, effects));
     }
 
-    /// This host is silent: the peer is told how far it has sent, so that it need not send that again.
-    pub(in crate::replication) fn part(&self, now: Instant) {
+    /// How far each stream has been sent.
+    pub(super) fn sent_positions(&self) -> Vec<Hint> {
         let Some(stack) = self.stack() else {
-            return;
+            return Vec::new();
         };
         let sent = |connection: Arc<Connection>| {
             let tcb = connection.tcb.lock();
@@ -56,7 +56,12 @@ impl Service {
             })
         };
         let connections = stack.core().tcp.connections();
-        let positions: Vec<Hint> = connections.into_iter().filter_map(sent).collect();
+        connections.into_iter().filter_map(sent).collect()
+    }
+
+    /// This host is silent: the peer is told how far it has sent, so that it need not send that again.
+    pub(in crate::replication) fn part(&self, now: Instant) {
+        let positions = std::mem::take(&mut *self.parting.lock());
         self.with(now, |replica, effects| {
             for positions in positions.chunks(MAX_HINTS) {
                 let message = Message::Sent {
