@@ -91,7 +91,7 @@ const LACKS: [Lack; 7] = [
     ("no timestamps", |it| it.client.tcp.timestamps = false),
     ("no SACK", |it| it.client.tcp.sack = false),
     ("no window scaling", |it| {
-        it.client.tcp.window_scaling = false
+        it.client.tcp.window_scaling = false;
     }),
     ("nothing", |it| {
         it.client.tcp.timestamps = false;
