@@ -8,9 +8,11 @@ use crate::wire::tcp::{CHECKSUM_OFFSET, Header};
 
 /// The protocol number of TCP.
 pub(super) const PROTOCOL: u8 = 6;
+/// Of the TOS byte or traffic class, what belongs to ECN (RFC 3168 §5).
+const ECN_BITS: u8 = 0b11;
 
 /// The datagram that carries `segment`. Its payload is referred to; the checksum field holds the sum of
-/// the pseudo-header (of the whole, if the device is to cut it).
+/// the pseudo-header (of the whole, if the device is to cut it). `tos` gives the DSCP alone, the segment its ECN bits.
 pub(super) fn datagram(id: &FourTuple, segment: TxSegment, ttl: u8, tos: u8) -> TxDatagram {
     let payload_len: usize = segment.payload.iter().map(bytes::Bytes::len).sum();
     let mut header = Header {
@@ -54,7 +56,7 @@ pub(super) fn datagram(id: &FourTuple, segment: TxSegment, ttl: u8, tos: u8) -> 
         source: id.local,
         destination: id.remote,
         protocol: PROTOCOL,
-        tos,
+        tos: tos & !ECN_BITS | segment.ecn & ECN_BITS,
         ttl,
         options: None,
         // Path MTU discovery (RFC 1191): the IP layer clears DF where it gave that up.
@@ -115,6 +117,18 @@ mod tests {
         );
         assert_eq!(tcp::parse(&bytes).unwrap().seq, 7);
         assert_eq!(&bytes[20..], b"abcdefg");
+    }
+
+    #[test]
+    fn the_segment_and_not_the_socket_decides_about_ecn() {
+        let marked = |ecn| {
+            let segment = TxSegment {
+                ecn,
+                ..TxSegment::default()
+            };
+            datagram(&id(), segment, 64, 0xb9).tos
+        };
+        assert_eq!([0, 1, 2, 3].map(marked), [0xb8, 0xb9, 0xba, 0xbb]);
     }
 
     #[test]

@@ -121,6 +121,9 @@ pub struct TxSegment {
     pub segment_bytes: Option<u16>,
     /// True for data (or SYN, FIN) that was sent before.
     pub retransmission: bool,
+    /// The two ECN bits of the IP header (RFC 3168 §5): 0 for not-ECT, as control segments and
+    /// retransmissions want it (§6.1.1, §6.1.5).
+    pub ecn: u8,
 }
 
 /// What a reader or writer stage leaves for the engine to do, in this order: run the writers over

@@ -99,7 +99,7 @@ impl TcpWriter {
         tcb: &mut Tcb,
         into: &mut Vec<TxDatagram>,
     ) -> bool {
-        let (ttl, tos) = (tcb.options().ttl, tcb.options().tos & !3);
+        let (ttl, tos) = (tcb.options().ttl, tcb.options().tos);
         let mut left = TURN_BYTES;
         for _ in 0..TURN_SEGMENTS {
             let Some(segment) = tcb.poll_transmit(now) else {
