@@ -208,6 +208,7 @@ fn closes_end_in_order_on_both_sides(name: &str) {
 }
 
 #[test_case("http-keep-alive.server")]
+#[test_case("ours-http.server")]
 #[test_case("http-keep-alive.client")]
 #[test_case("urgent.server")]
 #[test_case("keep-alive.server")]
@@ -230,9 +231,10 @@ fn crossing_syns_make_one_connection(name: &str) {
     assert!(second.ack.is_some() && second.seq == first.seq, "{name}");
 }
 
-#[test]
-fn losses_on_the_way_to_us_are_reported_by_sack() {
-    let replayed = check("bulk-loss-upload.server");
+#[test_case("bulk-loss-upload.server")]
+#[test_case("ours-loss-upload.server")]
+fn losses_on_the_way_to_us_are_reported_by_sack(name: &str) {
+    let replayed = check(name);
     let heard = replayed.heard.borrow();
     let blocks = heard
         .segments
@@ -245,9 +247,10 @@ fn losses_on_the_way_to_us_are_reported_by_sack() {
     );
 }
 
-#[test]
-fn losses_on_the_way_from_us_are_repaired() {
-    let replayed = check("bulk-loss-download.server");
+#[test_case("bulk-loss-download.server")]
+#[test_case("ours-loss-download.server")]
+fn losses_on_the_way_from_us_are_repaired(name: &str) {
+    let replayed = check(name);
     let heard = replayed.heard.borrow();
     // The peer's last ACK comes after every hole was filled; slow starts from time-outs alone would take
     // seconds.
@@ -301,6 +304,37 @@ fn a_reset_from_the_peer_ends_the_connection(name: &str, kind: ErrorKind) {
         replayed.witness
     );
     assert_eq!(replayed.connections, 0, "{name}");
+}
+
+#[test_case("reset-fin-wait-1.server")]
+#[test_case("reset-closing.server")]
+#[test_case("reset-last-ack.server")]
+#[test_case("reset-half-closed.server")]
+#[test_case("reset-time-wait.server")]
+fn a_reset_while_closing_is_the_last_that_is_heard(name: &str) {
+    let replayed = replay(name);
+    assert_eq!(replayed.connections, 0, "{name}");
+    let recorded = &replayed.exchange.events;
+    let (before, after) = recorded.split_at(
+        recorded
+            .iter()
+            .position(|event| event.segment().is_some_and(|segment| segment.rst))
+            .expect("a RST in the fixture"),
+    );
+    assert!(after.iter().all(|event| !event.local), "{name}");
+    // A FIN that nobody acknowledged would be sent again if the RST had not ended the connection.
+    let fins = |segments: &mut dyn Iterator<Item = &Segment>| segments.filter(|s| s.fin).count();
+    let heard = replayed.heard.borrow();
+    assert_eq!(
+        fins(&mut heard.segments.iter().map(|(_, segment)| segment)),
+        fins(
+            &mut before
+                .iter()
+                .filter(|event| event.local)
+                .filter_map(|event| event.segment())
+        ),
+        "{name}"
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outlive::socket::asynchronous::TcpStream;
+use outlive::tcp::State;
 
 use super::exchange::{Exchange, offset};
 
@@ -25,6 +26,8 @@ pub enum Step {
     Shutdown,
     /// Resets the connection.
     Abort,
+    /// Keeps the connection as it is until it is gone.
+    Broken,
 }
 
 /// What the application saw.
@@ -85,6 +88,9 @@ pub fn steps(exchange: &Exchange) -> Vec<Step> {
     if !leaves_early && exchange.any(false, |segment| segment.fin || segment.rst) {
         steps.push(Step::EndOfStream);
     }
+    if !closed && !leaves_early && exchange.any(false, |segment| segment.rst) {
+        steps.push(Step::Broken);
+    }
     steps
 }
 
@@ -110,6 +116,12 @@ async fn act(stream: &TcpStream, step: Step, witness: &RefCell<Witness>) -> io::
             // An abort throws away what is still to be sent; then it had been acknowledged.
             stream.stack().sleep(Duration::from_millis(100)).await;
             stream.set_reset_on_drop(true);
+            Ok(())
+        }
+        Step::Broken => {
+            while stream.info().state != State::Closed {
+                stream.stack().sleep(Duration::from_millis(1)).await;
+            }
             Ok(())
         }
         Step::Receive(total) => receive(stream, total, witness).await,
