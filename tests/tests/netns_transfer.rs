@@ -42,13 +42,10 @@ fn transfer(device: Device, options: &[&str]) {
         bad_checksums: 0,
         resets: 0,
         server_retransmissions: 0,
+        client_retransmissions: 0,
         ..findings
     };
     assert_eq!(findings, clean, "\n{counted}");
-    assert!(
-        findings.client_retransmissions * 500 <= findings.segments,
-        "{findings:?}\n{counted}"
-    );
 }
 
 #[test]
