@@ -109,6 +109,7 @@ impl Server {
     pub fn configure(&self, engine: &mut engine::Config) {
         engine.permit = self.host.node.permit();
         engine.gate = Some(self.host.node.gate());
+        engine.tcp.lockstep = self.host.config.survival.lockstep;
     }
 
     /// Lets an application speak with its other half. Before [`Self::start`].

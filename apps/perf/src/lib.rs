@@ -1,4 +1,4 @@
-//! Measures bulk transfer, request/response, connection rate, and gaps in service.
+//! Measures bulk transfer, request/response, connection rate, gaps in service, and taking over.
 //!
 //! `outlive perf serve` answers on our stack or on the kernel's, with the same code; `outlive perf client`
 //! asks, always on the kernel's sockets, and prints one line of JSON per measurement. So one client
@@ -11,12 +11,14 @@ mod protocol;
 mod report;
 mod server;
 mod sockets;
+mod takeover;
 
 use clap::Subcommand;
 
 pub use client::ClientOptions;
 pub use gaps::GapOptions;
 pub use server::ServeOptions;
+pub use takeover::TakeoverOptions;
 
 /// What `outlive perf` can do.
 #[derive(Debug, Subcommand)]
@@ -27,6 +29,8 @@ pub enum Command {
     Client(ClientOptions),
     /// See how long clients of an HTTP server wait while it is disturbed; prints one line of JSON
     Gaps(GapOptions),
+    /// Measure taking over many connections, in one process; prints one line of JSON
+    Takeover(TakeoverOptions),
 }
 
 /// Does what the command line says.
@@ -38,5 +42,6 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(options) => server::run(&options),
         Command::Client(options) => client::run(&options),
         Command::Gaps(options) => gaps::run(options),
+        Command::Takeover(options) => takeover::run(&options),
     }
 }

@@ -4,6 +4,8 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 /// Chooses the congestion control of a socket; of a listener, for all that it accepts.
 ///
 /// # Errors
@@ -35,12 +37,20 @@ pub(crate) fn retransmitted_segments(socket: BorrowedFd<'_>) -> io::Result<u64> 
     Ok(tcp_info(socket)?.tcpi_total_retrans.into())
 }
 
-/// Bytes that the peer has acknowledged on this connection.
+/// Lets this process have so many descriptors.
 ///
 /// # Errors
-/// When the socket is no TCP socket, or its connection broke.
-pub(crate) fn bytes_acked(socket: BorrowedFd<'_>) -> io::Result<u64> {
-    Ok(tcp_info(socket)?.tcpi_bytes_acked)
+/// When it may not.
+pub(crate) fn allow_descriptors(needed: u64) -> anyhow::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    anyhow::ensure!(
+        needed <= hard,
+        "{needed} descriptors are needed and {hard} allowed (ulimit -Hn): take fewer connections"
+    );
+    if soft < needed {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(())
 }
 
 fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {

@@ -49,7 +49,7 @@ pub struct Config {
     /// RST for unknown segments, at most this many a second.
     pub resets_per_second: u32,
     /// For comparison only: a protected connection has the other host agree to every segment of data before it
-    /// leaves, as the first of its kind did.
+    /// leaves, and tells it of every segment that arrives before the next one leaves, as the first of its kind did.
     pub lockstep: bool,
     /// What connections start with, unless told otherwise.
     pub socket: SocketOptions,

@@ -257,6 +257,8 @@ pub struct Gating {
 pub struct Lockstep {
     /// The note that the next segment waits for; 0 while none was asked for.
     pub note: u64,
+    /// Segments that arrived and were not noted.
+    pub arrived: u32,
 }
 
 impl Gating {
@@ -363,12 +365,15 @@ impl Tcb {
         }
         let far = una >= gating.anchor.0 + gating.anchor_every();
         let number = gating.noted + 1;
-        let step = gating
-            .lockstep
-            .as_mut()
-            .filter(|step| unsent && step.note == 0);
-        if let Some(step) = step {
-            step.note = number;
+        if let Some(step) = gating.lockstep.as_mut()
+            && (step.arrived > 0 || (unsent && step.note == 0))
+        {
+            // Notes are in order: what waits for this one has waited for all arrivals before it.
+            if step.arrived > 0 {
+                step.arrived -= 1;
+            } else {
+                step.note = number;
+            }
         } else if !far && !self.digest_is_due() {
             return None;
         }
@@ -511,6 +516,15 @@ impl Tcb {
             && let Some(step) = &mut gating.lockstep
         {
             step.note = 0;
+        }
+    }
+
+    /// A segment arrived.
+    pub(super) fn step_arrived(&mut self) {
+        if let Some(gating) = &mut self.gating
+            && let Some(step) = &mut gating.lockstep
+        {
+            step.arrived += 1;
         }
     }
 

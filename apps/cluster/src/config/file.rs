@@ -143,6 +143,7 @@ impl Default for Arbitration {
 pub(super) struct Survival {
     pub(super) journal_mb: usize,
     pub(super) commit_timeout_ms: u64,
+    pub(super) lockstep: bool,
 }
 
 impl Default for Survival {
@@ -150,6 +151,7 @@ impl Default for Survival {
         Self {
             journal_mb: 1024,
             commit_timeout_ms: 200,
+            lockstep: false,
         }
     }
 }

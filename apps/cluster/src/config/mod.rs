@@ -113,6 +113,9 @@ pub struct Survival {
     pub journal_bytes: usize,
     /// A backup that leaves something unanswered for so long is left behind.
     pub commit_timeout: Duration,
+    /// For comparison only: the other host agrees to every segment of data before it leaves, and is told
+    /// of every segment that arrives.
+    pub lockstep: bool,
 }
 
 /// A checked configuration.
@@ -383,6 +386,7 @@ fn check_survival(given: file::Survival) -> Result<Survival, String> {
             10,
             60_000,
         )?,
+        lockstep: given.lockstep,
     })
 }
 

@@ -12,6 +12,7 @@ pub(super) struct Progress {
     longest: Duration,
     steps: u64,
     bytes: u64,
+    lost_syns: u64,
 }
 
 impl Progress {
@@ -22,6 +23,7 @@ impl Progress {
             longest: Duration::ZERO,
             steps: 0,
             bytes: 0,
+            lost_syns: 0,
         }
     }
 
@@ -34,6 +36,12 @@ impl Progress {
         self.last = now;
         self.steps += 1;
         self.bytes += bytes;
+    }
+
+    /// A connection came about, but its first SYN was lost: counted, and not taken for a gap.
+    pub(super) fn lost_syn(&mut self, now: Instant) {
+        self.last = now;
+        self.lost_syns += 1;
     }
 
     /// Nothing is expected before `now`: the time until then is no gap.
@@ -60,6 +68,10 @@ impl Progress {
 
     pub(super) const fn steps(&self) -> u64 {
         self.steps
+    }
+
+    pub(super) const fn lost_syns(&self) -> u64 {
+        self.lost_syns
     }
 
     pub(super) const fn bytes(&self) -> u64 {

@@ -2,15 +2,18 @@
 //!
 //! Many connections to an HTTP server, on the kernel's sockets, on one thread. Each one downloads,
 //! uploads or asks again and again, and notes the longest time in which nothing new came (of an upload:
-//! in which nothing new was acknowledged). Whoever runs it kills, pauses or drains a server meanwhile; the
+//! in which nothing new was acknowledged; of a request, or of a new connection: how long its answer took). Whoever runs it kills, pauses or drains a server meanwhile; the
 //! same figure of an undisturbed run is what to subtract.
 #![expect(
     clippy::disallowed_methods,
     reason = "a measuring program reads the clock"
 )]
 
+mod acks;
 mod clock;
 mod download;
+mod kernel;
+mod opening;
 mod request;
 mod upload;
 
@@ -27,10 +30,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::report::Line;
+use crate::sockets;
 use clock::Progress;
+use kernel::Counted;
 
 /// Connections that are opened at a time: less than any sensible backlog.
 const OPENING_AT_ONCE: usize = 64;
+/// Descriptors beside those of the connections.
+const SPARE_DESCRIPTORS: u64 = 64;
 /// Longest gap that is told apart, in microseconds.
 const LONGEST_US: u64 = 600_000_000;
 
@@ -41,8 +48,12 @@ pub(crate) enum Workload {
     Download,
     /// GET again and again on one connection
     Request,
-    /// PUT, at a steady rate
+    /// PUT, at a steady rate, below the window
     Upload,
+    /// PUT, with as much on its way as the window allows
+    UploadFull,
+    /// Connect, GET something small, close; again and again
+    Open,
 }
 
 /// Options of `outlive perf gaps`.
@@ -68,11 +79,11 @@ pub struct GapOptions {
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     seconds: f64,
 
-    /// Bits per second of each upload
+    /// Bits per second of each upload below the window
     #[arg(long, value_name = "BITS", default_value_t = 2_000_000)]
     rate: u64,
 
-    /// Time between an answer and the next request on a connection
+    /// Time between an answer and the next request, or the next connection
     #[arg(long, value_name = "MS", default_value_t = 10)]
     think_ms: u64,
 
@@ -103,10 +114,11 @@ pub(crate) fn run(options: GapOptions) -> anyhow::Result<()> {
 }
 
 async fn measure(options: GapOptions) -> anyhow::Result<Line> {
+    sockets::allow_descriptors(u64::from(options.connections) + SPARE_DESCRIPTORS)?;
     let seconds = Duration::from_secs_f64(options.seconds.clamp(0.1, 3600.0));
     let streams = open(&options).await?;
     eprintln!("looking at {} connections", streams.len());
-    let from = Instant::now();
+    let (from, before) = (Instant::now(), Counted::now());
     let plan = Arc::new(Plan {
         until: from + seconds,
         from,
@@ -130,10 +142,14 @@ async fn measure(options: GapOptions) -> anyhow::Result<Line> {
     if let Some(error) = why {
         eprintln!("{broken} connections broke; the first: {error:#}");
     }
-    report(&plan, &seen, broken)
+    report(&plan, &seen, broken, Counted::now().since(before))
 }
 
-async fn open(options: &GapOptions) -> anyhow::Result<Vec<TcpStream>> {
+/// All connections that there are from the beginning.
+async fn open(options: &GapOptions) -> anyhow::Result<Vec<Option<TcpStream>>> {
+    if options.workload == Workload::Open {
+        return Ok((0..options.connections).map(|_| None).collect());
+    }
     let mut streams = Vec::new();
     let mut opening = JoinSet::new();
     for _ in 0..options.connections {
@@ -148,7 +164,7 @@ async fn open(options: &GapOptions) -> anyhow::Result<Vec<TcpStream>> {
     for stream in &streams {
         stream.set_nodelay(true)?;
     }
-    Ok(streams)
+    Ok(streams.into_iter().map(Some).collect())
 }
 
 async fn opened(
@@ -160,17 +176,22 @@ async fn opened(
     }
 }
 
-async fn one(plan: Arc<Plan>, index: usize, stream: TcpStream) -> anyhow::Result<Progress> {
+async fn one(plan: Arc<Plan>, index: usize, stream: Option<TcpStream>) -> anyhow::Result<Progress> {
     // Spread over a tenth of a second: they are not to move in step.
     let start = plan.from
         + Duration::from_micros(100_000 * index as u64 / u64::from(plan.options.connections));
     sleep_until(start).await;
     let mut progress = Progress::new(start);
     let work = async {
+        let Some(stream) = stream else {
+            return opening::run(&plan, &mut progress).await;
+        };
         match plan.options.workload {
             Workload::Download => download::run(&plan, stream, &mut progress).await,
             Workload::Request => request::run(&plan, stream, &mut progress).await,
-            Workload::Upload => upload::run(&plan, index, stream, &mut progress).await,
+            Workload::Upload => upload::paced(&plan, index, stream, &mut progress).await,
+            Workload::UploadFull => upload::flood(&plan, index, stream, &mut progress).await,
+            Workload::Open => Ok(()),
         }
     };
     match timeout_at(plan.until, work).await {
@@ -180,7 +201,7 @@ async fn one(plan: Arc<Plan>, index: usize, stream: TcpStream) -> anyhow::Result
     Ok(progress)
 }
 
-fn report(plan: &Plan, seen: &[Progress], broken: usize) -> anyhow::Result<Line> {
+fn report(plan: &Plan, seen: &[Progress], broken: usize, counted: Counted) -> anyhow::Result<Line> {
     ensure!(!seen.is_empty(), "every connection broke");
     let mut gaps = Histogram::<u64>::new_with_bounds(1, LONGEST_US, 3)?;
     for progress in seen {
@@ -193,11 +214,19 @@ fn report(plan: &Plan, seen: &[Progress], broken: usize) -> anyhow::Result<Line>
         Workload::Download => "download",
         Workload::Request => "request",
         Workload::Upload => "upload",
+        Workload::UploadFull => "upload, full window",
+        Workload::Open => "open",
     };
     Ok(Line::new("gaps", &plan.options.label)
         .word("workload", workload)
         .number("connections", seen.len() + broken)
         .number("broken", broken)
+        .number(
+            "lost_syns",
+            seen.iter().map(Progress::lost_syns).sum::<u64>(),
+        )
+        .number("sent_again", counted.sent_again)
+        .number("received_again", counted.received_again)
         .number("steps", seen.iter().map(Progress::steps).sum::<u64>())
         .number("bytes", seen.iter().map(Progress::bytes).sum::<u64>())
         .fraction("p50_ms", ms(0.5))

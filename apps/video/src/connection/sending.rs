@@ -33,8 +33,9 @@ const PIECE_BYTES: u64 = 256 << 10;
 const TAIL_BYTES: u64 = 16 << 10;
 /// How often a file is looked at while the client acknowledges.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// With a limit on the rate: a share is sent this often.
+/// With a limit on the rate: a share is sent this often, or as seldom as makes it a full segment.
 const SHARE_INTERVAL: Duration = Duration::from_millis(10);
+const LEAST_SHARE_BYTES: u64 = 1400;
 
 impl<T: Transport> Connection<T> {
     /// Sends a response; the connection is broken if not all of it can be sent.
@@ -123,7 +124,8 @@ impl<T: Transport> Connection<T> {
         };
         for piece in pieces(range, PIECE_BYTES) {
             self.make_resident(film, piece.clone()).await?;
-            for share in pieces(piece, self.share_bytes()) {
+            let (share_bytes, interval) = self.share();
+            for share in pieces(piece, share_bytes) {
                 let slice = film.slice(share.clone(), held);
                 let sent = self.send_named(slice, Some((identity, share.start))).await;
                 // The kernel answers EFAULT when it is to read a page that is gone.
@@ -134,20 +136,26 @@ impl<T: Transport> Connection<T> {
                         Broken::FileChanged
                     }
                 })?;
-                if self.limits.rate_bits_per_s.is_some() {
-                    self.transport.sleep(SHARE_INTERVAL).await;
+                if !interval.is_zero() {
+                    self.transport.sleep(interval).await;
                 }
             }
         }
         Ok(())
     }
 
-    /// How much may be sent at once.
-    fn share_bytes(&self) -> u64 {
-        let shares_per_s = (Duration::from_secs(1).as_nanos() / SHARE_INTERVAL.as_nanos()) as u64;
-        self.limits
-            .rate_bits_per_s
-            .map_or(u64::MAX, |bits| (bits / 8 / shares_per_s).max(1))
+    /// How much may be sent at once, and how long to wait then.
+    fn share(&self) -> (u64, Duration) {
+        let Some(bits) = self.limits.rate_bits_per_s else {
+            return (u64::MAX, Duration::ZERO);
+        };
+        let bytes_per_s = (bits / 8).max(1);
+        let usual = bytes_per_s * SHARE_INTERVAL.as_millis() as u64 / 1000;
+        let share = usual.max(LEAST_SHARE_BYTES);
+        (
+            share,
+            Duration::from_secs_f64(share as f64 / bytes_per_s as f64),
+        )
     }
 
     /// The pages of the next piece must be there before the stack touches them: a missing page stops
