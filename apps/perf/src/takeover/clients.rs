@@ -89,6 +89,10 @@ impl Clients {
         self.all.len()
     }
 
+    pub(super) const fn ready(&self) -> usize {
+        self.ready
+    }
+
     pub(super) fn are_ready(&self) -> bool {
         self.ready == self.all.len()
     }

@@ -4,10 +4,6 @@
 //!
 //! The first server serves all of them, tells the second one what it commits, and is heard of no more. What is
 //! measured begins with the view that makes the second one primary.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a measuring program reads the clock"
-)]
 
 mod clients;
 mod pair;
@@ -68,11 +64,7 @@ pub struct TakeoverOptions {
 /// When a connection does not go on.
 pub(crate) fn run(options: &TakeoverOptions) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("no folder for the film")?;
-    make_films(folder.path())?;
-    let path = match options.scene {
-        Scene::Idle => "/small",
-        Scene::Fresh | Scene::Gigabyte => "/film",
-    };
+    let path = make_film(folder.path(), options.scene)?;
     let count = options.connections as usize;
     let mut pair = Pair::new(Clients::new(count, path))?;
     // One for both: two would read the film twice, to the same end.
@@ -94,11 +86,14 @@ pub(crate) fn run(options: &TakeoverOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Something small, and something long without anything in it.
-fn make_films(folder: &Path) -> anyhow::Result<()> {
-    std::fs::write(folder.join("small"), [0x5A; 1000])?;
+/// Something small, or something long with nothing in it; its path.
+fn make_film(folder: &Path, scene: Scene) -> anyhow::Result<&'static str> {
+    if scene == Scene::Idle {
+        std::fs::write(folder.join("small"), [0x5A; 1000])?;
+        return Ok("/small");
+    }
     File::create(folder.join("film"))?.set_len(FILM_BYTES)?;
-    Ok(())
+    Ok("/film")
 }
 
 fn measure(options: &TakeoverOptions, pair: &mut Pair) -> anyhow::Result<Line> {

@@ -102,7 +102,11 @@ impl Pair {
         let start = clock::now();
         while !self.clients.are_ready() {
             let now = clock::now();
-            ensure!(now.since(start) < patience, "the clients do not come in");
+            ensure!(
+                now.since(start) < patience,
+                "only {} clients were answered",
+                self.clients.ready()
+            );
             self.clients.call(OPENING, &mut self.answers);
             self.turn(0, now);
             self.post(now);
