@@ -221,6 +221,10 @@ impl NetDev {
 
     fn add_v6(&self, address: Ipv6Addr, prefix_len: u8) -> Result<(), OpenError> {
         let doing = "giving the host an IPv6 address on it";
+        // Nobody is on this link but the two of us: the kernel need not ask for seconds whether its address
+        // is free. If it may not be told so, it asks.
+        let setting = format!("/proc/sys/net/ipv6/conf/{}/accept_dad", self.name);
+        let _ = std::fs::write(setting, "0");
         let handle = datagram_socket(libc::AF_INET6).map_err(|error| self.error(doing, error))?;
         let request = libc::in6_ifreq {
             ifr6_addr: libc::in6_addr {

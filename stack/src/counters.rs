@@ -46,6 +46,12 @@ counters! {
     ArpDropMalformed = "arp_drop_malformed",
     /// ARP that claims one of our addresses, or makes no sense for our networks.
     ArpDropBogus = "arp_drop_bogus",
+    /// Malformed neighbour discovery, or with a bad checksum.
+    NdpDropMalformed = "ndp_drop_malformed",
+    /// Neighbour discovery that claims one of our addresses, comes from afar, or makes no sense.
+    NdpDropBogus = "ndp_drop_bogus",
+    /// A claim on one of our IPv6 addresses by another station.
+    NdpConflicts = "ndp_conflicts",
     /// Dropped because this host is not to receive: another one has the service.
     EthernetDropClosed = "ethernet_drop_closed",
     /// Frames that another host sent as our station, though it is ours now.
@@ -78,8 +84,10 @@ counters! {
     IpDropSource = "ip_drop_source",
     /// An address family that is not spoken here.
     IpDropFamily = "ip_drop_family",
-    /// Source routes, which are not honoured (RFC 7126 §4.3).
+    /// Source routes, which are not honoured (RFC 7126 §4.3, RFC 5095).
     IpDropSourceRoute = "ip_drop_source_route",
+    /// IPv6 extension headers that are too many, in the wrong place, or must be understood and are not.
+    IpDropExtension = "ip_drop_extension",
     /// No one speaks that protocol.
     IpDropProtocol = "ip_drop_protocol",
     /// No route to the destination.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::Context;
 use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
 
 use crate::parse::Cidr;
 
@@ -16,18 +17,30 @@ struct Taken {
 fn addresses() -> anyhow::Result<Vec<Taken>> {
     let all = getifaddrs().context("cannot list the addresses of this host")?;
     let taken = all.filter_map(|entry| {
-        let address = entry.address?.as_sockaddr_in()?.ip();
-        let mask = entry.netmask?.as_sockaddr_in()?.ip();
-        let prefix_len = mask.to_bits().leading_ones() as u8;
+        let (address, mask) = (ip_of(&entry.address?)?, ip_of(&entry.netmask?)?);
+        let prefix_len = match mask {
+            IpAddr::V4(mask) => mask.to_bits().leading_ones(),
+            IpAddr::V6(mask) => mask.to_bits().leading_ones(),
+        };
         Some(Taken {
             interface: entry.interface_name,
             cidr: Cidr {
-                address: address.into(),
-                prefix_len,
+                address,
+                prefix_len: prefix_len as u8,
             },
         })
     });
     Ok(taken.collect())
+}
+
+fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|it| IpAddr::V4(it.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|it| IpAddr::V6(it.ip())))
+}
+
+/// Every interface has a link-local address; it says nothing about who uses which network.
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// # Errors
@@ -51,7 +64,11 @@ pub(crate) fn check_not_ours(address: IpAddr) -> anyhow::Result<()> {
 /// When the network of `address` is in use on another interface: the kernel would send what belongs
 /// there to the new one.
 pub(crate) fn default_address(interface: &str, address: Cidr) -> anyhow::Result<Option<Cidr>> {
-    let taken = addresses()?;
+    let mut taken = addresses()?;
+    taken.retain(|taken| {
+        let other = taken.cidr.address;
+        other.is_ipv4() == address.address.is_ipv4() && !is_link_local(other)
+    });
     if taken.iter().any(|taken| taken.interface == interface) {
         return Ok(None);
     }
@@ -60,9 +77,14 @@ pub(crate) fn default_address(interface: &str, address: Cidr) -> anyhow::Result<
     };
     if let Some(other) = taken.iter().find(overlaps) {
         anyhow::bail!(
-            "the network of {address} is in use on {} ({}); choose another with --address, for example --address 10.99.0.2/24",
+            "the network of {address} is in use on {} ({}); choose another with --address, for example --address {}",
             other.interface,
-            other.cidr
+            other.cidr,
+            if address.address.is_ipv4() {
+                "10.99.0.2/24"
+            } else {
+                "fd99::2/64"
+            }
         );
     }
     Ok(address.neighbour())
@@ -109,5 +131,8 @@ mod tests {
             .expect("free")
             .expect("an address");
         assert_eq!(host.address, IpAddr::from([198, 18, 200, 1]));
+        let free: Cidr = "fdc0:ffee::1/64".parse().expect("an address");
+        let host = default_address("tap9", free).expect("free");
+        assert_eq!(host, "fdc0:ffee::2/64".parse().ok());
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use outlive::engine::{self, Stack};
+use outlive::wire::ipv6;
 use outlive::{ip, tcp};
 use outlive_driver::{Interface, OpenError, packet_socket, pcap, tuntap};
 
@@ -40,10 +41,11 @@ pub fn open_shared(
 fn prepare(options: &NetworkOptions) -> anyhow::Result<(Interface, engine::Config)> {
     let address = options.address();
     let name = options.interface_name()?;
-    if address.address.is_ipv6() {
-        anyhow::bail!(
-            "{address}: this stack does not speak IPv6 yet; give an IPv4 address, for example 10.0.0.2/24"
-        );
+    if let Some(mtu) = options.mtu.filter(|_| address.address.is_ipv6())
+        && usize::from(mtu) < ipv6::MIN_MTU
+    {
+        let least = ipv6::MIN_MTU;
+        anyhow::bail!("--mtu {mtu} is too small for IPv6; choose at least --mtu {least}");
     }
     host::check_not_ours(address.address)?;
     let host_address = match options.device {
@@ -144,6 +146,7 @@ fn configuration(
 ) -> anyhow::Result<engine::Config> {
     if let Some(gateway) = gateway
         && !address.contains(gateway)
+        && !matches!(gateway, IpAddr::V6(gateway) if gateway.is_unicast_link_local())
     {
         anyhow::bail!(
             "gateway {gateway} is not in the network of {address}; give one that is with --gateway"
@@ -157,6 +160,8 @@ fn configuration(
         },
         ..engine::Config::default()
     };
+    // The link was asked before the stack started, while a person still reads the answer.
+    config.ethernet.conflict.duplicate_detections = 0;
     config.tcp.socket.algorithm = match options.congestion {
         Congestion::Cubic => tcp::Algorithm::Cubic,
         Congestion::NewReno => tcp::Algorithm::NewReno,

@@ -112,14 +112,33 @@ impl Cidr {
 
     /// The lowest few host addresses of the same network.
     fn first_hosts(self) -> impl Iterator<Item = Self> {
-        let (lowest, mask) = (u32::from(self.prefix_len < 31), self.ipv4_host_mask());
-        (lowest..=mask.min(lowest + 3)).filter_map(move |host| {
+        let (lowest, last) = match self.address {
+            IpAddr::V4(_) => (u32::from(self.prefix_len < 31), self.ipv4_host_mask()),
+            // The lowest of all is the routers' anycast address (RFC 4291 §2.6.1), but on a link of two.
+            IpAddr::V6(_) => (
+                u32::from(self.prefix_len < 127),
+                self.ipv6_host_mask().min(u32::MAX.into()) as u32,
+            ),
+        };
+        (lowest..=last.min(lowest + 3)).map(move |host| {
             let address = match self.address {
-                IpAddr::V4(address) => IpAddr::V4(((address.to_bits() & !mask) | host).into()),
-                IpAddr::V6(_) => return None,
+                IpAddr::V4(v4) => {
+                    let network = v4.to_bits() & !self.ipv4_host_mask();
+                    IpAddr::V4((network | host).into())
+                }
+                IpAddr::V6(v6) => {
+                    let network = v6.to_bits() & !self.ipv6_host_mask();
+                    IpAddr::V6((network | u128::from(host)).into())
+                }
             };
-            Some(Self { address, ..self })
+            Self { address, ..self }
         })
+    }
+
+    fn ipv6_host_mask(self) -> u128 {
+        u128::MAX
+            .checked_shr(u32::from(self.prefix_len))
+            .unwrap_or(0)
     }
 
     /// Another host of the same network: what the other side of a link may be called.
@@ -136,11 +155,7 @@ impl Cidr {
                 (ours.to_bits() ^ theirs.to_bits()) & !self.ipv4_host_mask() == 0
             }
             (IpAddr::V6(ours), IpAddr::V6(theirs)) => {
-                let shift = 128 - u32::from(self.prefix_len);
-                (ours.to_bits() ^ theirs.to_bits())
-                    .checked_shr(shift)
-                    .unwrap_or(0)
-                    == 0
+                (ours.to_bits() ^ theirs.to_bits()) & !self.ipv6_host_mask() == 0
             }
             _ => false,
         }

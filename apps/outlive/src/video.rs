@@ -207,6 +207,7 @@ fn advice_for(address: SocketAddr) -> String {
 fn announce(options: &VideoOptions, address: SocketAddr, on: &str) -> anyhow::Result<()> {
     let host = match address.port() {
         80 if address.is_ipv4() => address.ip().to_string(),
+        80 => format!("[{}]", address.ip()),
         _ => address.to_string(),
     };
     let mut stdout = std::io::stdout();

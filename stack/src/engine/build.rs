@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use outlive_driver::Capabilities;
+use outlive_driver::{Capabilities, Medium};
 use thiserror::Error;
 
 use super::config::Config;
@@ -58,8 +58,15 @@ pub(crate) fn build(
         None => getrandom::fill(&mut secret).map_err(StartError::Random)?,
     }
     let counters = Arc::new(Counters::default());
+    let mut ip_config = config.ip.clone();
+    if capabilities.medium == Medium::Ethernet
+        && let Some(station) = config.ethernet.station_on(capabilities)
+    {
+        ip_config.add_link_local(station);
+    }
+    let addresses = ip_config.addresses.clone();
     let ip = Arc::new(Ip::new(
-        config.ip.clone(),
+        ip_config,
         capabilities,
         Arc::clone(&counters),
         secret,
@@ -67,15 +74,15 @@ pub(crate) fn build(
     let link = Arc::new(Link::new(
         config.ethernet.clone(),
         capabilities,
-        &config.ip.addresses,
+        &addresses,
         Arc::clone(&counters),
         random.fork(),
         now,
     ));
     // An address is not used before it is known to be free.
-    for address in &config.ip.addresses {
+    for address in addresses {
         if link.claim(address.address()) == Some(Claim::Probing) {
-            ip.remove_address(address.address());
+            ip.withhold_address(address.address());
         }
     }
     let udp = Arc::new(Udp::new(

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use outlive_driver::Capabilities;
+
 use crate::wire::ethernet::MacAddr;
 
 /// VLAN, neighbours and claims.
@@ -20,16 +22,29 @@ pub struct Config {
     pub shared: bool,
 }
 
-/// Time-outs and bounds of the neighbour cache (RFC 1122 §2.3.2).
+impl Config {
+    /// Our station on a device with `capabilities`.
+    #[must_use]
+    pub fn station_on(&self, capabilities: &Capabilities) -> Option<MacAddr> {
+        self.station.or(capabilities.mac.map(MacAddr))
+    }
+}
+
+/// Time-outs and bounds of the neighbour cache (RFC 1122 §2.3.2, RFC 4861 §10).
 #[derive(Clone, Debug)]
 pub struct NeighbourLimits {
     /// Neighbours remembered.
     pub entries: usize,
     /// Neighbours remembered only because they asked for us.
     pub acquaintances: usize,
-    /// How long an answer is believed; after that the neighbour is asked again, by unicast, while it is
-    /// still used.
+    /// How long an answer to ARP is believed; after that the neighbour is asked again, by unicast, while it
+    /// is still used.
     pub believe_for: Duration,
+    /// The same in IPv6 (REACHABLE_TIME), unless a router says otherwise.
+    pub reachable_for: Duration,
+    /// How long an IPv6 neighbour that is used again has to show that it is there before it is asked
+    /// (DELAY_FIRST_PROBE_TIME).
+    pub delay_probe: Duration,
     /// Time between questions to or about one neighbour (RFC 1122 §2.3.2.1: at most one per second).
     pub ask_every: Duration,
     /// Questions without answer before a neighbour counts as unreachable.
@@ -55,12 +70,15 @@ pub enum Defence {
     Never,
 }
 
-/// How our addresses are claimed and defended (RFC 5227).
+/// How our addresses are claimed and defended (RFC 5227, RFC 4862 §5.4).
 #[derive(Clone, Debug)]
 pub struct ConflictTimes {
-    /// Ask for an address before using it. Takes four to seven seconds; without it the address is
+    /// Ask for an IPv4 address before using it. Takes four to seven seconds; without it the address is
     /// announced and used at once.
     pub probe: bool,
+    /// How often to ask for an IPv6 address before using it (DupAddrDetectTransmits); 0 to use it at once.
+    /// An address that another host may have too ([`Config::shared`]) is never asked for.
+    pub duplicate_detections: u32,
     /// Announcements when an address is taken (ANNOUNCE_NUM); 0 for silence.
     pub announcements: u32,
     /// Time between announcements (ANNOUNCE_INTERVAL).
@@ -75,6 +93,8 @@ impl Default for NeighbourLimits {
             entries: 1024,
             acquaintances: 256,
             believe_for: Duration::from_secs(60),
+            reachable_for: Duration::from_secs(30),
+            delay_probe: Duration::from_secs(5),
             ask_every: Duration::from_secs(1),
             questions: 3,
             give_up_for: Duration::from_secs(1),
@@ -89,6 +109,7 @@ impl Default for ConflictTimes {
     fn default() -> Self {
         Self {
             probe: false,
+            duplicate_detections: 1,
             announcements: 2,
             announce_every: Duration::from_secs(2),
             defence: Defence::Always,

@@ -1,5 +1,6 @@
-//! Claiming and defending our addresses (RFC 5227): probes if wanted, announcements (gratuitous ARP), and
-//! what to do when another station has the same address.
+//! Claiming and defending our addresses (RFC 5227, RFC 4862 §5.4): probes if wanted, announcements
+//! (gratuitous ARP, unsolicited advertisements), and what to do when another station has the same address.
+//! RFC 4862 has no defence once an address is in use; there IPv6 does as IPv4 does.
 //!
 //! Plain state for one address: what to send is the answer of [`Claimed::poll`] and [`Claimed::observe`].
 
@@ -8,8 +9,6 @@ use std::time::Duration;
 use super::{ConflictTimes, Defence};
 use crate::random::Random;
 use crate::time::Instant;
-use crate::wire::arp;
-use crate::wire::ethernet::MacAddr;
 
 /// RFC 5227 §1.1.
 const PROBE_WAIT: Duration = Duration::from_secs(1);
@@ -17,6 +16,8 @@ const PROBE_NUM: u32 = 3;
 const PROBE_MIN: Duration = Duration::from_secs(1);
 const PROBE_MAX: Duration = Duration::from_secs(2);
 const ANNOUNCE_WAIT: Duration = Duration::from_secs(2);
+/// RFC 4861 §10: RETRANS_TIMER. The random wait before the first is that of RFC 5227.
+const RETRANS_TIMER: Duration = Duration::from_secs(1);
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Whether an address is ours to use.
@@ -39,9 +40,37 @@ pub(super) enum Say {
     Announcement,
 }
 
+/// How others are asked before an address is used.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probing {
+    count: u32,
+    between: (Duration, Duration),
+    /// After the last one.
+    wait: Duration,
+}
+
+impl Probing {
+    /// As RFC 5227 §2.1.1 has it.
+    pub(super) const IPV4: Self = Self {
+        count: PROBE_NUM,
+        between: (PROBE_MIN, PROBE_MAX),
+        wait: ANNOUNCE_WAIT,
+    };
+
+    /// As RFC 4862 §5.4.2 has it.
+    pub(super) const fn ipv6(count: u32) -> Self {
+        Self {
+            count,
+            between: (RETRANS_TIMER, RETRANS_TIMER),
+            wait: RETRANS_TIMER,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum State {
     Probing {
+        probing: Probing,
         sent: u32,
         at: Instant,
     },
@@ -61,9 +90,15 @@ pub(super) struct Claimed {
 }
 
 impl Claimed {
-    pub(super) fn new(times: ConflictTimes, now: Instant, random: &mut Random) -> Self {
-        let state = if times.probe {
+    pub(super) fn new(
+        times: ConflictTimes,
+        probing: Option<Probing>,
+        now: Instant,
+        random: &mut Random,
+    ) -> Self {
+        let state = if let Some(probing) = probing {
             State::Probing {
+                probing,
                 sent: 0,
                 at: now + between(Duration::ZERO, PROBE_WAIT, random),
             }
@@ -105,13 +140,13 @@ impl Claimed {
     /// What is due.
     pub(super) fn poll(&mut self, now: Instant, random: &mut Random) -> Option<Say> {
         match &mut self.state {
-            State::Probing { sent, at } if *at <= now => {
-                if *sent < PROBE_NUM {
+            State::Probing { probing, sent, at } if *at <= now => {
+                if *sent < probing.count {
                     *sent += 1;
-                    let wait = if *sent < PROBE_NUM {
-                        between(PROBE_MIN, PROBE_MAX, random)
+                    let wait = if *sent < probing.count {
+                        between(probing.between.0, probing.between.1, random)
                     } else {
-                        ANNOUNCE_WAIT
+                        probing.wait
                     };
                     *at = now + wait;
                     return Some(Say::Probe);
@@ -172,23 +207,6 @@ impl Claimed {
     }
 }
 
-/// True if `packet` shows another station than `ours` with the address (RFC 5227 §2.1.1, §2.4).
-pub(super) fn is_conflict(
-    packet: &arp::Packet,
-    address: std::net::Ipv4Addr,
-    ours: MacAddr,
-    claim: Claim,
-) -> bool {
-    if packet.sender_mac == ours {
-        return false;
-    }
-    let probes_too = claim == Claim::Probing
-        && packet.operation == arp::Operation::Request
-        && packet.sender.is_unspecified()
-        && packet.target == address;
-    packet.sender == address || probes_too
-}
-
 fn between(from: Duration, to: Duration, random: &mut Random) -> Duration {
     let span = (to - from).as_nanos() as u64;
     from + Duration::from_nanos(random.below(span + 1))
@@ -200,12 +218,12 @@ mod tests {
 
     const START: Instant = Instant::from_millis(1000);
 
-    fn times(probe: bool, defence: Defence) -> ConflictTimes {
-        ConflictTimes {
-            probe,
+    fn claimed(probe: bool, defence: Defence, random: &mut Random) -> Claimed {
+        let times = ConflictTimes {
             defence,
             ..ConflictTimes::default()
-        }
+        };
+        Claimed::new(times, probe.then_some(Probing::IPV4), START, random)
     }
 
     /// Everything said until nothing more is due, with the time of each.
@@ -222,7 +240,7 @@ mod tests {
     #[test]
     fn by_default_an_address_is_announced_and_used_at_once() {
         let mut random = Random::from_seed(1);
-        let mut claimed = Claimed::new(times(false, Defence::Always), START, &mut random);
+        let mut claimed = claimed(false, Defence::Always, &mut random);
         assert_eq!(claimed.claim(), Claim::Held);
         let said = run(&mut claimed, &mut random);
         let second = START + Duration::from_secs(2);
@@ -236,7 +254,7 @@ mod tests {
     fn probing_keeps_the_times_of_rfc_5227() {
         for seed in 0..100 {
             let mut random = Random::from_seed(seed);
-            let mut claimed = Claimed::new(times(true, Defence::Always), START, &mut random);
+            let mut claimed = claimed(true, Defence::Always, &mut random);
             assert_eq!(claimed.claim(), Claim::Probing);
             let said = run(&mut claimed, &mut random);
             assert_eq!(claimed.claim(), Claim::Held);
@@ -253,9 +271,26 @@ mod tests {
     }
 
     #[test]
+    fn duplicate_detection_keeps_the_times_of_rfc_4862() {
+        for (count, seed) in [(1, 1), (1, 2), (2, 3)] {
+            let mut random = Random::from_seed(seed);
+            let probing = Some(Probing::ipv6(count));
+            let times = ConflictTimes::default();
+            let mut claimed = Claimed::new(times, probing, START, &mut random);
+            let said = run(&mut claimed, &mut random);
+            let probes = said.iter().filter(|(_, say)| *say == Say::Probe).count();
+            assert_eq!(probes, count as usize);
+            assert!(said[0].0.since(START) <= Duration::from_secs(1));
+            let second = Duration::from_secs(1);
+            assert_eq!(said[probes].0, said[0].0 + second * count);
+            assert_eq!(said[probes].1, Say::Announcement);
+        }
+    }
+
+    #[test]
     fn a_conflict_while_probing_loses_the_address() {
         let mut random = Random::from_seed(1);
-        let mut claimed = Claimed::new(times(true, Defence::Always), START, &mut random);
+        let mut claimed = claimed(true, Defence::Always, &mut random);
         assert_eq!(claimed.observe(START), None);
         assert_eq!(claimed.claim(), Claim::Lost);
         assert_eq!(claimed.next_deadline(), None);
@@ -264,7 +299,7 @@ mod tests {
     #[test]
     fn defence_is_limited_to_once_in_ten_seconds() {
         let mut random = Random::from_seed(1);
-        let mut claimed = Claimed::new(times(false, Defence::Always), START, &mut random);
+        let mut claimed = claimed(false, Defence::Always, &mut random);
         let at = |seconds| START + Duration::from_secs(seconds);
         let defended: Vec<_> = (0..25)
             .filter(|&s| claimed.observe(at(s)).is_some())
@@ -276,7 +311,7 @@ mod tests {
     #[test]
     fn the_other_policies_give_up() {
         let mut random = Random::from_seed(1);
-        let mut once = Claimed::new(times(false, Defence::Once), START, &mut random);
+        let mut once = claimed(false, Defence::Once, &mut random);
         assert_eq!(once.observe(START), Some(Say::Announcement));
         assert_eq!(
             once.observe(START + Duration::from_secs(11)),
@@ -284,7 +319,7 @@ mod tests {
         );
         assert_eq!(once.observe(START + Duration::from_secs(12)), None);
         assert_eq!(once.claim(), Claim::Lost);
-        let mut never = Claimed::new(times(false, Defence::Never), START, &mut random);
+        let mut never = claimed(false, Defence::Never, &mut random);
         assert_eq!(never.observe(START), None);
         assert_eq!(never.claim(), Claim::Lost);
     }

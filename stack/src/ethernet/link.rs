@@ -1,23 +1,23 @@
 //! What the stages of one link share: our station, our addresses, our neighbours.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use outlive_driver::{Capabilities, Medium};
 use parking_lot::Mutex;
 
-use super::conflict::{Claimed, Say, is_conflict};
-use super::neighbours::{Neighbours, Question};
-use super::{Claim, Config};
+use super::conflict::{Claimed, Probing, Say};
+use super::neighbours::{Neighbours, Question, Told};
+use super::{Claim, Config, TxPacket, arp, ndp};
 use crate::counters::{Counter, Counters};
 use crate::ip::Cidr;
 use crate::keyed::Keyed;
 use crate::packet::{TxFrame, grow};
 use crate::random::Random;
 use crate::time::Instant;
-use crate::wire::arp::{self, Operation};
-use crate::wire::ethernet::{Header, MacAddr, TYPE_ARP};
+use crate::wire::ethernet::{Header, MacAddr};
 
 /// Frames of another host as our station are answered by an announcement this often at most.
 const STRAY_EVERY: Duration = Duration::from_millis(5);
@@ -62,9 +62,7 @@ impl Link {
         }
         let link = Self {
             medium: capabilities.medium,
-            mac: config
-                .station
-                .unwrap_or(MacAddr(capabilities.mac.unwrap_or_default())),
+            mac: config.station_on(capabilities).unwrap_or_default(),
             tx_checksum: capabilities.tx_checksum,
             vlan: config.vlan,
             counters,
@@ -88,12 +86,26 @@ impl Link {
 
     /// Takes an address, beginning with probes or announcements.
     pub fn add_address(&self, now: Instant, address: Cidr) {
-        let mut times = self.config.conflict.clone();
-        // Only ARP can ask.
-        times.probe &= self.medium == Medium::Ethernet && address.address().is_ipv4();
+        let times = self.config.conflict.clone();
+        let probing = self.probing(address.address());
         let mut addresses = self.addresses.lock();
-        let claimed = Claimed::new(times, now, &mut addresses.random);
+        let claimed = Claimed::new(times, probing, now, &mut addresses.random);
         addresses.claims.push((address, claimed));
+    }
+
+    /// How others are to be asked for `address` before it is used.
+    fn probing(&self, address: IpAddr) -> Option<Probing> {
+        let conflict = &self.config.conflict;
+        // Where there are no stations there is nobody to ask.
+        if self.medium != Medium::Ethernet {
+            return None;
+        }
+        match address {
+            IpAddr::V4(_) => conflict.probe.then_some(Probing::IPV4),
+            // Our other half has it too, and the same station.
+            IpAddr::V6(_) if self.config.shared || conflict.duplicate_detections == 0 => None,
+            IpAddr::V6(_) => Some(Probing::ipv6(conflict.duplicate_detections)),
+        }
     }
 
     /// Gives an address up, in silence.
@@ -152,15 +164,28 @@ impl Link {
     /// The station of a neighbour, if it is known.
     #[must_use]
     pub fn neighbour(&self, address: IpAddr) -> Option<MacAddr> {
-        match address {
-            IpAddr::V4(address) => self.neighbours.lock().get(address),
-            IpAddr::V6(_) => None,
-        }
+        self.neighbours.lock().get(address)
     }
 
     /// True if we answer questions about `address`.
-    pub(super) fn holds(&self, address: Ipv4Addr) -> bool {
-        self.claim(address.into()) == Some(Claim::Held)
+    pub(super) fn holds(&self, address: IpAddr) -> bool {
+        self.claim(address) == Some(Claim::Held)
+    }
+
+    /// Tells the neighbour cache; returns the packets that waited for that.
+    pub(super) fn learn(
+        &self,
+        now: Instant,
+        address: IpAddr,
+        mac: Option<MacAddr>,
+        told: Told,
+    ) -> VecDeque<TxPacket> {
+        let mut neighbours = self.neighbours.lock();
+        let released = neighbours.learn(now, address, mac, told);
+        let evicted = neighbours.take_evicted();
+        drop(neighbours);
+        self.counters.add(Counter::NeighbourEvicted, evicted);
+        released
     }
 
     /// Probes and announcements that are due.
@@ -176,9 +201,7 @@ impl Link {
             stray_at: _,
         } = &mut *addresses;
         for (cidr, claimed) in claims {
-            let IpAddr::V4(address) = cidr.address() else {
-                continue;
-            };
+            let address = cidr.address();
             let before = claimed.claim();
             let say = claimed.poll(now, random);
             if claimed.claim() != before {
@@ -204,110 +227,78 @@ impl Link {
         if !addresses.changes.is_empty() {
             return Some(Instant::ZERO);
         }
-        let of_v4 = addresses
-            .claims
-            .iter()
-            .filter(|(cidr, _)| cidr.address().is_ipv4());
-        of_v4
+        let claims = addresses.claims.iter();
+        claims
             .filter_map(|(_, claimed)| claimed.next_deadline())
             .min()
     }
 
-    /// Looks whether an ARP packet shows another station with an address of ours; returns true if so,
-    /// and what to say about it.
-    pub(super) fn watch_conflict(
+    /// Another station shows itself with `address`; true if that is one of ours whose claim `counts`, and
+    /// what to say about it.
+    pub(super) fn observe(
         &self,
         now: Instant,
-        packet: &arp::Packet,
+        address: IpAddr,
+        station: MacAddr,
+        counts: impl Fn(Claim) -> bool,
     ) -> (bool, Option<TxFrame>) {
+        if station == self.mac {
+            return (false, None);
+        }
         let mut addresses = self.addresses.lock();
         let Addresses {
             claims, changes, ..
         } = &mut *addresses;
-        for (cidr, claimed) in claims {
-            let IpAddr::V4(address) = cidr.address() else {
-                continue;
-            };
-            if is_conflict(packet, address, self.mac, claimed.claim()) {
-                self.counters.count(Counter::ArpConflicts);
-                tracing::warn!(%address, station = %packet.sender_mac, "another station has our address");
-                let before = claimed.claim();
-                let answer = claimed.observe(now).map(|say| self.say(say, address));
-                if claimed.claim() != before {
-                    changes.push((*cidr, claimed.claim()));
-                }
-                return (true, answer);
-            }
+        let ours = claims
+            .iter_mut()
+            .find(|(cidr, claimed)| cidr.address() == address && counts(claimed.claim()));
+        let Some((cidr, claimed)) = ours else {
+            return (false, None);
+        };
+        self.counters.count(match address {
+            IpAddr::V4(_) => Counter::ArpConflicts,
+            IpAddr::V6(_) => Counter::NdpConflicts,
+        });
+        tracing::warn!(%address, %station, "another station has our address");
+        let before = claimed.claim();
+        let answer = claimed.observe(now).map(|say| self.say(say, address));
+        if claimed.claim() != before {
+            changes.push((*cidr, claimed.claim()));
         }
-        (false, None)
+        (true, answer)
     }
 
-    fn say(&self, say: Say, address: Ipv4Addr) -> TxFrame {
-        let sender = match say {
-            Say::Probe => Ipv4Addr::UNSPECIFIED,
-            Say::Announcement => address,
-        };
-        let packet = arp::Packet {
-            operation: Operation::Request,
-            sender_mac: self.mac,
-            sender,
-            target_mac: MacAddr::UNSPECIFIED,
-            target: address,
-        };
-        self.arp_frame(&packet, MacAddr::BROADCAST)
+    fn say(&self, say: Say, address: IpAddr) -> TxFrame {
+        match address {
+            IpAddr::V4(address) => arp::say(self, say, address),
+            IpAddr::V6(address) => ndp::say(self, say, address),
+        }
     }
 
     /// The frame that asks `question`.
     pub(super) fn ask(&self, question: &Question) -> TxFrame {
-        let packet = arp::Packet {
-            operation: Operation::Request,
-            sender_mac: self.mac,
-            sender: self.asker(question.target),
-            target_mac: question.station.unwrap_or_default(),
-            target: question.target,
-        };
-        self.arp_frame(&packet, question.station.unwrap_or(MacAddr::BROADCAST))
+        match question.target {
+            IpAddr::V4(target) => arp::ask(self, target, question.station),
+            IpAddr::V6(target) => ndp::ask(self, target, question.station),
+        }
     }
 
-    /// The frame that answers `question`.
-    pub(super) fn answer(&self, question: &arp::Packet) -> TxFrame {
-        let packet = arp::Packet {
-            operation: Operation::Reply,
-            sender_mac: self.mac,
-            sender: question.target,
-            target_mac: question.sender_mac,
-            target: question.sender,
-        };
-        self.arp_frame(&packet, question.sender_mac)
-    }
-
-    /// Our address to ask for `target` with: of the same network, else the first.
-    fn asker(&self, target: Ipv4Addr) -> Ipv4Addr {
+    /// Our address to ask for `target` with: of the same network, else the first of its family.
+    pub(super) fn asker(&self, target: IpAddr) -> Option<IpAddr> {
         let addresses = self.addresses.lock();
         let held = || {
             addresses
                 .claims
                 .iter()
                 .filter(|(cidr, claimed)| {
-                    cidr.address().is_ipv4() && claimed.claim() == Claim::Held
+                    cidr.address().is_ipv4() == target.is_ipv4() && claimed.claim() == Claim::Held
                 })
                 .map(|(cidr, _)| cidr)
         };
         let asker = held()
-            .find(|cidr| cidr.contains(target.into()))
+            .find(|cidr| cidr.contains(target))
             .or_else(|| held().next());
-        match asker.map(Cidr::address) {
-            Some(IpAddr::V4(address)) => address,
-            // Asking for a neighbour before any address is ours looks like a probe, and teaches nobody.
-            _ => Ipv4Addr::UNSPECIFIED,
-        }
-    }
-
-    fn arp_frame(&self, packet: &arp::Packet, destination: MacAddr) -> TxFrame {
-        let mut frame = TxFrame::default();
-        packet.emit(frame.head.prepend(arp::LEN));
-        self.put_header(&mut frame, destination, TYPE_ARP);
-        frame
+        asker.map(Cidr::address)
     }
 
     /// Puts the Ethernet header in front.

@@ -1,12 +1,15 @@
-//! The link layer: Ethernet II frames, 802.1Q tags, and neighbours (RFC 894, RFC 826, RFC 5227).
+//! The link layer: Ethernet II frames, 802.1Q tags, and neighbours (RFC 894 and RFC 2464; ARP: RFC 826,
+//! RFC 5227; neighbour discovery: RFC 4861, RFC 4862).
 //!
 //! [`Link`] is what the stages [`EthernetReader`] and [`EthernetWriter`] share. On a medium without link
-//! headers (TUN) both pass everything through. **IPv6 neighbours (NDP) are not there yet.**
+//! headers (TUN) both pass everything through.
 
+mod arp;
 mod complete;
 mod config;
 mod conflict;
 mod link;
+mod ndp;
 mod neighbours;
 mod rate;
 mod reader;

@@ -1,14 +1,21 @@
-//! Who is where on the link: the neighbour cache (RFC 826, RFC 1122 §2.3.2).
+//! Who is where on the link: the neighbour cache of both families (RFC 826, RFC 1122 §2.3.2; RFC 4861 §5
+//! and §7).
 //!
 //! An entry comes into being when we send to somebody, or when somebody asks for us; never by what others
 //! tell each other. An answer is believed for a while, then checked by unicast while it is still used, so
 //! that traffic never waits for a neighbour that is still there. All memory is bounded: entries,
 //! acquaintances (who asked for us and got nothing else yet), packets that wait, questions per second.
 //!
+//! In the words of RFC 4861 §7.3.2 an entry is INCOMPLETE while it is asked for, REACHABLE while its answer is
+//! believed, STALE after that; once used then it is in DELAY until its timer ends (at once in IPv4) and in
+//! PROBE while questions are put to it. Left out: hints from TCP that it makes progress (§7.3.1).
+//!
 //! Plain state: what to ask is left in [`Neighbours::take_questions`].
 
-use std::collections::{HashMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
 
 use super::rate::Rate;
 use super::{NeighbourLimits, TxPacket};
@@ -19,18 +26,41 @@ use crate::wire::ethernet::MacAddr;
 /// A question to be put on the link: who has `target`?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Question {
-    pub(super) target: Ipv4Addr,
+    pub(super) target: IpAddr,
     /// To whom it was known to belong, or to all.
     pub(super) station: Option<MacAddr>,
 }
 
-/// Why an address came with a station.
+/// How an address came with a station.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    /// In a packet for us: an answer, or a question about us.
-    Us,
-    /// In passing: counts only for those we know or ask for.
-    Everybody,
+pub(super) struct Told {
+    /// In a packet for us: then even a stranger is remembered. Otherwise it counts only for those we know
+    /// or ask for.
+    pub(super) to_us: bool,
+    /// As an answer to us, which shows that our packets arrive (RFC 4861 §7.3.1). ARP cannot tell, and is
+    /// believed.
+    pub(super) confirms: bool,
+    /// It may replace another station.
+    pub(super) overrides: bool,
+}
+
+impl Told {
+    /// By ARP: an answer to us, or a question about us.
+    pub(super) const US: Self = Self {
+        to_us: true,
+        confirms: true,
+        overrides: true,
+    };
+    /// By ARP, in passing.
+    pub(super) const EVERYBODY: Self = Self {
+        to_us: false,
+        ..Self::US
+    };
+    /// By a solicitation or a router (RFC 4861 §7.2.3, §6.3.4).
+    pub(super) const IN_PASSING: Self = Self {
+        confirms: false,
+        ..Self::US
+    };
 }
 
 /// What happened to a packet.
@@ -54,8 +84,9 @@ enum State {
     /// Known.
     Known {
         mac: MacAddr,
-        confirmed_at: Instant,
-        /// Questions since the answer grew old.
+        /// Until when it is believed; over at once for what was not confirmed.
+        fresh_until: Instant,
+        /// Questions since it was believed.
         questions: u32,
     },
     /// Did not answer.
@@ -75,14 +106,14 @@ struct Neighbour {
 #[derive(Debug)]
 pub(super) struct Neighbours {
     limits: NeighbourLimits,
-    entries: HashMap<Ipv4Addr, Neighbour, Keyed>,
+    entries: HashMap<IpAddr, Neighbour, Keyed>,
     /// Who asked for us and was not sent to since, oldest first; may name others.
-    acquaintances: VecDeque<Ipv4Addr>,
-    /// All timers run equally long, so that they end in the order they began.
-    timers: VecDeque<(Instant, Ipv4Addr)>,
+    acquaintances: VecDeque<IpAddr>,
+    /// The earliest first.
+    timers: BinaryHeap<Reverse<(Instant, IpAddr)>>,
     waiting: usize,
     questions: Vec<Question>,
-    unreachable: Vec<Ipv4Addr>,
+    unreachable: Vec<IpAddr>,
     rate: Rate,
     evicted: u64,
 }
@@ -93,7 +124,7 @@ impl Neighbours {
             rate: Rate::new(limits.questions_per_second),
             entries: HashMap::with_hasher(keyed),
             acquaintances: VecDeque::new(),
-            timers: VecDeque::new(),
+            timers: BinaryHeap::new(),
             waiting: 0,
             questions: Vec::new(),
             unreachable: Vec::new(),
@@ -103,7 +134,7 @@ impl Neighbours {
     }
 
     /// Finds the station for `packet`, or lets it wait.
-    pub(super) fn send(&mut self, now: Instant, target: Ipv4Addr, packet: TxPacket) -> Sent {
+    pub(super) fn send(&mut self, now: Instant, target: IpAddr, packet: TxPacket) -> Sent {
         let Some(neighbour) = self.entries.get_mut(&target) else {
             return self.begin(now, target, packet);
         };
@@ -111,14 +142,18 @@ impl Neighbours {
         match &mut neighbour.state {
             State::Known {
                 mac,
-                confirmed_at,
+                fresh_until,
                 questions,
             } => {
                 let mac = *mac;
-                let old = now.since(*confirmed_at) >= self.limits.believe_for;
-                if old && neighbour.timer.is_none() {
-                    *questions = 1;
-                    self.ask(now, target, Some(mac));
+                let stale = *fresh_until <= now;
+                if stale && neighbour.timer.is_none() {
+                    *questions = u32::from(target.is_ipv4());
+                    match target {
+                        IpAddr::V4(_) => self.ask(now, target, Some(mac)),
+                        // Perhaps the neighbour speaks first (RFC 4861 §7.3.3).
+                        IpAddr::V6(_) => self.start_timer(now + self.limits.delay_probe, target),
+                    }
                 }
                 Sent::To(mac, packet)
             }
@@ -142,7 +177,7 @@ impl Neighbours {
     }
 
     /// Begins to ask for a neighbour of whom nothing is known.
-    fn begin(&mut self, now: Instant, target: Ipv4Addr, packet: TxPacket) -> Sent {
+    fn begin(&mut self, now: Instant, target: IpAddr, packet: TxPacket) -> Sent {
         let mut dropped = self.make_room(target);
         let neighbour = Neighbour {
             state: State::Asking {
@@ -160,24 +195,28 @@ impl Neighbours {
     }
 
     /// Puts a question, unless there were too many, and sets the timer in any case.
-    fn ask(&mut self, now: Instant, target: Ipv4Addr, station: Option<MacAddr>) {
+    fn ask(&mut self, now: Instant, target: IpAddr, station: Option<MacAddr>) {
         if self.rate.allow(now) {
             self.questions.push(Question { target, station });
         }
-        let at = now + self.limits.ask_every;
+        self.start_timer(now + self.limits.ask_every, target);
+    }
+
+    fn start_timer(&mut self, at: Instant, target: IpAddr) {
         if let Some(neighbour) = self.entries.get_mut(&target) {
             neighbour.timer = Some(at);
         }
-        self.timers.push_back((at, target));
+        self.timers.push(Reverse((at, target)));
         if self.timers.len() > 2 * self.limits.entries {
             let entries = &self.entries;
-            self.timers
-                .retain(|(at, target)| entries.get(target).is_some_and(|n| n.timer == Some(*at)));
+            self.timers.retain(|Reverse((at, target))| {
+                entries.get(target).is_some_and(|n| n.timer == Some(*at))
+            });
         }
     }
 
     /// Keeps the number of waiting packets within its limit, at the cost of `newcomer`.
-    fn shed(&mut self, newcomer: Ipv4Addr) -> usize {
+    fn shed(&mut self, newcomer: IpAddr) -> usize {
         let mut dropped = 0;
         while self.waiting > self.limits.packets {
             let Some(Neighbour {
@@ -197,7 +236,7 @@ impl Neighbours {
     }
 
     /// Makes room for `newcomer`; returns how many packets waited for those that had to go.
-    fn make_room(&mut self, newcomer: Ipv4Addr) -> usize {
+    fn make_room(&mut self, newcomer: IpAddr) -> usize {
         let mut dropped = 0;
         while self.entries.len() >= self.limits.entries && !self.entries.contains_key(&newcomer) {
             let oldest = self
@@ -213,7 +252,7 @@ impl Neighbours {
     }
 
     /// Forgets a neighbour; returns how many packets waited for it.
-    fn remove(&mut self, address: Ipv4Addr) -> usize {
+    fn remove(&mut self, address: IpAddr) -> usize {
         match self
             .entries
             .remove(&address)
@@ -227,40 +266,65 @@ impl Neighbours {
         }
     }
 
-    /// Learns that `address` is at `mac`; returns the packets that waited for that.
+    /// Learns that `address` is at `mac`, or without one, that it is where it was (RFC 4861 §7.2.5); returns
+    /// the packets that waited for that.
     pub(super) fn learn(
         &mut self,
         now: Instant,
-        address: Ipv4Addr,
-        mac: MacAddr,
+        address: IpAddr,
+        mac: Option<MacAddr>,
         told: Told,
     ) -> VecDeque<TxPacket> {
-        let known = State::Known {
+        let believed_until = now + self.believe_for(address);
+        let known = |mac| State::Known {
             mac,
-            confirmed_at: now,
+            fresh_until: if told.confirms { believed_until } else { now },
             questions: 0,
         };
-        match (self.entries.get_mut(&address), told) {
-            (Some(neighbour), _) => {
+        let Some(neighbour) = self.entries.get_mut(&address) else {
+            if let Some(mac) = mac.filter(|_| told.to_us) {
+                self.meet(address, known(mac));
+            }
+            return VecDeque::new();
+        };
+        if let State::Known {
+            mac: present,
+            fresh_until,
+            ..
+        } = &mut neighbour.state
+        {
+            let moved = mac.is_some_and(|mac| mac != *present);
+            if moved && !told.overrides {
+                // Two stations say different things: whoever is right, this has to be asked (§7.2.5).
+                *fresh_until = (*fresh_until).min(now);
+            } else if moved || told.confirms {
+                neighbour.state = known(mac.unwrap_or(*present));
                 neighbour.timer = None;
-                match std::mem::replace(&mut neighbour.state, known) {
-                    State::Asking { waiting, .. } => {
-                        self.waiting -= waiting.len();
-                        waiting
-                    }
-                    _ => VecDeque::new(),
-                }
             }
-            (None, Told::Us) => {
-                self.meet(address, known);
-                VecDeque::new()
+            return VecDeque::new();
+        }
+        let Some(mac) = mac else {
+            return VecDeque::new();
+        };
+        neighbour.timer = None;
+        match std::mem::replace(&mut neighbour.state, known(mac)) {
+            State::Asking { waiting, .. } => {
+                self.waiting -= waiting.len();
+                waiting
             }
-            (None, Told::Everybody) => VecDeque::new(),
+            _ => VecDeque::new(),
+        }
+    }
+
+    const fn believe_for(&self, address: IpAddr) -> Duration {
+        match address {
+            IpAddr::V4(_) => self.limits.believe_for,
+            IpAddr::V6(_) => self.limits.reachable_for,
         }
     }
 
     /// Remembers somebody who asked for us, in a place that only such others compete for.
-    fn meet(&mut self, address: Ipv4Addr, known: State) {
+    fn meet(&mut self, address: IpAddr, known: State) {
         while self.acquaintances.len() >= self.limits.acquaintances {
             let Some(oldest) = self.acquaintances.pop_front() else {
                 return;
@@ -288,8 +352,8 @@ impl Neighbours {
     /// Asks again, and gives up those that never answered; returns how many packets that cost.
     pub(super) fn poll(&mut self, now: Instant) -> usize {
         let mut dropped = 0;
-        while self.timers.front().is_some_and(|&(at, _)| at <= now) {
-            let Some((at, target)) = self.timers.pop_front() else {
+        while self.next_deadline().is_some_and(|at| at <= now) {
+            let Some(Reverse((at, target))) = self.timers.pop() else {
                 break;
             };
             let Some(neighbour) = self.entries.get_mut(&target) else {
@@ -314,7 +378,7 @@ impl Neighbours {
         dropped
     }
 
-    fn give_up(&mut self, now: Instant, target: Ipv4Addr) -> usize {
+    fn give_up(&mut self, now: Instant, target: IpAddr) -> usize {
         let Some(neighbour) = self.entries.get_mut(&target) else {
             return 0;
         };
@@ -335,7 +399,7 @@ impl Neighbours {
 
     /// When [`Neighbours::poll`] has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.timers.front().map(|&(at, _)| at)
+        self.timers.peek().map(|Reverse((at, _))| *at)
     }
 
     /// The questions to be put on the link since the last call.
@@ -344,7 +408,7 @@ impl Neighbours {
     }
 
     /// Neighbours found unreachable since the last call.
-    pub(super) fn take_unreachable(&mut self) -> Vec<Ipv4Addr> {
+    pub(super) fn take_unreachable(&mut self) -> Vec<IpAddr> {
         std::mem::take(&mut self.unreachable)
     }
 
@@ -366,7 +430,7 @@ impl Neighbours {
     }
 
     /// The station of a neighbour, if it is known.
-    pub(super) fn get(&self, address: Ipv4Addr) -> Option<MacAddr> {
+    pub(super) fn get(&self, address: IpAddr) -> Option<MacAddr> {
         match self.entries.get(&address)?.state {
             State::Known { mac, .. } => Some(mac),
             _ => None,

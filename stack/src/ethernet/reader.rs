@@ -1,18 +1,17 @@
-//! Frames in: what is for this station and this VLAN goes up, ARP is answered (RFC 826).
+//! Frames in: what is for this station and this VLAN goes up, what is about stations and addresses (ARP,
+//! neighbour discovery) is taken here.
 
 use std::sync::Arc;
 
 use bytes::Buf;
 use outlive_driver::Medium;
 
-use super::neighbours::Told;
-use super::{Link, TxPacket};
+use super::{Link, TxPacket, ndp};
 use crate::counters::Counter;
 use crate::ip::{Cast, RxPacket};
 use crate::packet::{RxFrame, Segmentation, TxFrame, strip_checksum};
 use crate::time::Instant;
-use crate::wire::arp::{self, Operation};
-use crate::wire::ethernet::{self, Header, MacAddr, TYPE_ARP, TYPE_IPV4, TYPE_IPV6};
+use crate::wire::ethernet::{self, Header, TYPE_ARP, TYPE_IPV4, TYPE_IPV6};
 
 /// The bits of a tag that name the VLAN.
 const VLAN_MASK: u16 = 0x0fff;
@@ -22,7 +21,7 @@ const VLAN_MASK: u16 = 0x0fff;
 pub struct Outcome {
     /// For the IP reader.
     pub packets: Vec<RxPacket>,
-    /// For the device: ARP replies and defences.
+    /// For the device: answers to questions about us, and defences.
     pub replies: Vec<TxFrame>,
     /// For the Ethernet writer: what waited for a neighbour that has answered now.
     pub released: Vec<TxPacket>,
@@ -33,7 +32,7 @@ pub struct Outcome {
 /// The stage that takes frames from the device.
 #[derive(Debug)]
 pub struct EthernetReader {
-    link: Arc<Link>,
+    pub(super) link: Arc<Link>,
 }
 
 impl EthernetReader {
@@ -66,7 +65,7 @@ impl EthernetReader {
         }
     }
 
-    /// Learns from ARP who our neighbours are, says nothing, and takes nothing of `frames`: for a host that
+    /// Learns who our neighbours are, says nothing, and takes nothing of `frames`: for a host that
     /// may have to take our addresses over from another one. With `divert`, datagrams for our station are
     /// returned.
     pub fn overhear(
@@ -93,6 +92,11 @@ impl EthernetReader {
                     frame.data.advance(header.len());
                     self.overhear_arp(now, &frame.data, outcome);
                 }
+                TYPE_IPV6 if ndp::is_message(&frame.data[header.len()..]) => {
+                    let checksum = frame.checksum;
+                    frame.data.advance(header.len());
+                    self.overhear_ndp(now, header.source, &frame.data, checksum, outcome);
+                }
                 TYPE_IPV4 | TYPE_IPV6 if divert => {
                     diverted.push(packet(frame, header.len(), cast));
                 }
@@ -100,20 +104,6 @@ impl EthernetReader {
             }
         }
         diverted
-    }
-
-    fn overhear_arp(&self, now: Instant, data: &[u8], outcome: &mut Outcome) {
-        let link = &self.link;
-        let Ok(packet) = arp::parse(data) else {
-            return;
-        };
-        let named = packet.sender_mac.is_station() && !packet.sender.is_unspecified();
-        if named && is_plausible(&packet) && !link.holds(packet.sender) {
-            // Whoever asks for us will have to be answered by the host that takes over.
-            let for_us = link.holds(packet.target);
-            let told = if for_us { Told::Us } else { Told::Everybody };
-            outcome.released.extend(self.learn(now, &packet, told));
-        }
     }
 
     fn frame(&self, now: Instant, mut frame: RxFrame, outcome: &mut Outcome) {
@@ -131,6 +121,11 @@ impl EthernetReader {
             return counters.drop_packet(Counter::EthernetDropVlan, &header);
         }
         match header.ether_type {
+            TYPE_IPV6 if ndp::is_message(&frame.data[header.len()..]) => {
+                let checksum = frame.checksum;
+                frame.data.advance(header.len());
+                self.ndp(now, header.source, &frame.data, checksum, outcome);
+            }
             TYPE_IPV4 | TYPE_IPV6 => outcome.packets.push(packet(frame, header.len(), cast)),
             TYPE_ARP => {
                 frame.data.advance(header.len());
@@ -165,45 +160,6 @@ impl EthernetReader {
             (outer, inner) => outer.or(inner) == self.link.vlan,
         }
     }
-
-    /// RFC 826, "Packet Reception", with what RFC 5227 adds.
-    fn arp(&self, now: Instant, header: &Header, data: &[u8], outcome: &mut Outcome) {
-        let link = &self.link;
-        let Ok(packet) = arp::parse(data) else {
-            return link.counters.drop_packet(Counter::ArpDropMalformed, header);
-        };
-        if !packet.sender_mac.is_station() || !is_plausible(&packet) {
-            return link.counters.drop_packet(Counter::ArpDropBogus, &packet);
-        }
-        let (conflict, defence) = link.watch_conflict(now, &packet);
-        outcome.replies.extend(defence);
-        if conflict {
-            return link.counters.drop_packet(Counter::ArpDropBogus, &packet);
-        }
-        let for_us = link.holds(packet.target);
-        if !packet.sender.is_unspecified() {
-            let told = if for_us { Told::Us } else { Told::Everybody };
-            let released = self.learn(now, &packet, told);
-            outcome.released.extend(released);
-        }
-        if for_us && packet.operation == Operation::Request {
-            outcome.replies.push(link.answer(&packet));
-        }
-    }
-
-    fn learn(
-        &self,
-        now: Instant,
-        packet: &arp::Packet,
-        told: Told,
-    ) -> std::collections::VecDeque<TxPacket> {
-        let mut neighbours = self.link.neighbours.lock();
-        let released = neighbours.learn(now, packet.sender, packet.sender_mac, told);
-        let evicted = neighbours.take_evicted();
-        drop(neighbours);
-        self.link.counters.add(Counter::NeighbourEvicted, evicted);
-        released
-    }
 }
 
 /// The datagram behind a header of that length.
@@ -218,15 +174,4 @@ fn packet(mut frame: RxFrame, header_len: usize, cast: Cast) -> RxPacket {
         }),
         data: frame.data,
     }
-}
-
-/// False for senders that no host can be.
-fn is_plausible(packet: &arp::Packet) -> bool {
-    let sender = packet.sender;
-    let unspecified = sender.is_unspecified() && packet.operation == Operation::Request;
-    let a_host = !sender.is_unspecified()
-        && !sender.is_multicast()
-        && !sender.is_broadcast()
-        && !sender.is_loopback();
-    (unspecified || a_host) && packet.sender_mac != MacAddr::BROADCAST
 }

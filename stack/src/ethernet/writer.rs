@@ -124,13 +124,7 @@ impl EthernetWriter {
             IpAddr::V4(Ipv4Addr::BROADCAST) => MacAddr::BROADCAST,
             IpAddr::V4(group) if group.is_multicast() => MacAddr::from_ipv4_group(group),
             IpAddr::V6(group) if group.is_multicast() => MacAddr::from_ipv6_group(group),
-            IpAddr::V6(next_hop) => {
-                return self
-                    .link
-                    .counters
-                    .drop_packet(Counter::IpDropFamily, &next_hop);
-            }
-            IpAddr::V4(next_hop) => {
+            next_hop => {
                 match neighbours.send(now, next_hop, packet) {
                     Sent::To(mac, packet) => {
                         *last = Some((packet.next_hop, mac));
@@ -168,10 +162,7 @@ impl EthernetWriter {
     fn collect(&mut self, neighbours: &mut Neighbours) {
         neighbours.take_questions(&mut self.questions);
         let unreachable = neighbours.take_unreachable();
-        keep_latest(
-            &mut self.unreachable,
-            unreachable.into_iter().map(IpAddr::V4),
-        );
+        keep_latest(&mut self.unreachable, unreachable);
         let evicted = neighbours.take_evicted();
         self.link.counters.add(Counter::NeighbourEvicted, evicted);
     }

@@ -1,8 +1,10 @@
 //! What a host's Internet layer is told at the start.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Cidr, Route};
+use super::{Cidr, Route, v6};
+use crate::wire::ethernet::MacAddr;
 
 /// Addresses, routes and limits.
 #[derive(Clone, Debug)]
@@ -79,6 +81,21 @@ impl Default for Config {
             icmp: IcmpLimits::default(),
             path_mtu: PathMtuLimits::default(),
             dead_gateway: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Config {
+    /// Every interface that speaks IPv6 has a link-local address (RFC 4291 §2.8): if there is an IPv6
+    /// address but none of that kind, makes one from the station (RFC 4291 §2.5.1).
+    pub(crate) fn add_link_local(&mut self, station: MacAddr) {
+        let link_local =
+            |cidr: &Cidr| matches!(cidr.address(), IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let speaks = self.addresses.iter().any(|cidr| cidr.address().is_ipv6());
+        if speaks && !self.addresses.iter().any(link_local) {
+            let address = v6::link_local(station).into();
+            self.addresses
+                .push(Cidr::new(address, 64).expect("shorter than an address"));
         }
     }
 }

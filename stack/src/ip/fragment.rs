@@ -1,49 +1,38 @@
-//! Cutting a datagram that is larger than the way to its destination (RFC 791 §3.2), without copying
-//! its payload.
+//! Cutting a datagram that is larger than the way to its destination (RFC 791 §3.2, RFC 8200 §4.5),
+//! without copying its payload.
 
-use arrayvec::ArrayVec;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::packet::TxFrame;
-use crate::wire::ipv4::MAX_OPTIONS_LEN;
-
-use super::options::for_later_fragments;
 
 /// One fragment without its IP header.
 #[derive(Debug)]
 pub(super) struct Fragment {
     /// Its part of the payload.
     pub(super) frame: TxFrame,
-    /// Its IP options.
-    pub(super) options: ArrayVec<u8, MAX_OPTIONS_LEN>,
     /// Where it begins in the payload, in bytes.
     pub(super) offset: u16,
     /// True for all but the last.
     pub(super) more: bool,
 }
 
-/// Cuts the IP payload `frame`, whose checksum is complete, into fragments that fit `mtu` with an IP
-/// header that carries `options`.
+/// Cuts the IP payload `frame`, whose checksum is complete, into a fragment of at most `first_room` bytes
+/// and others of at most `later_room`.
 ///
 /// # Panics
-/// When `mtu` does not leave room for 8 bytes behind a header with 40 bytes of options: 68 does.
-pub(super) fn cut(frame: &TxFrame, options: &[u8], mtu: usize, mut each: impl FnMut(Fragment)) {
+/// When a fragment would have no room for 8 bytes: any legal MTU has.
+pub(super) fn cut(
+    frame: &TxFrame,
+    (first_room, later_room): (usize, usize),
+    mut each: impl FnMut(Fragment),
+) {
     let total = frame.len();
     let mut pieces = Pieces::new(frame);
     let mut offset = 0;
-    let first_options = options
-        .iter()
-        .copied()
-        .collect::<ArrayVec<u8, MAX_OPTIONS_LEN>>();
-    let later_options = for_later_fragments(options);
     while offset < total {
-        let options = if offset == 0 {
-            &first_options
-        } else {
-            &later_options
-        };
-        let room = (mtu - crate::wire::ipv4::header_len(options.len())) / 8 * 8;
+        let room = if offset == 0 { first_room } else { later_room };
+        let room = room / 8 * 8;
         assert!(room > 0, "an MTU below the minimum");
         let len = room.min(total - offset);
         each(Fragment {
@@ -51,7 +40,6 @@ pub(super) fn cut(frame: &TxFrame, options: &[u8], mtu: usize, mut each: impl Fn
                 payload: pieces.take(len),
                 ..TxFrame::default()
             },
-            options: options.clone(),
             offset: offset as u16,
             more: offset + len < total,
         });

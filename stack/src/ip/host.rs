@@ -13,11 +13,12 @@ use super::icmp_limit::IcmpLimiter;
 use super::identification::Identification;
 use super::path_mtu::{Cache, Known};
 use super::route::Routes;
-use super::{Cidr, Config, Datagram, ErrorKind, Path, TxDatagram, icmp};
+use super::v6::source::{Candidate, select};
+use super::{Cidr, Config, Datagram, ErrorKind, Path, TxDatagram, icmp, v6};
 use crate::counters::Counters;
 use crate::keyed::Keyed;
 use crate::time::Instant;
-use crate::wire::ipv4;
+use crate::wire::{ipv4, ipv6};
 
 /// There is no way to that destination, or no address of ours to come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +35,8 @@ pub struct Ip {
     pub(super) counters: Arc<Counters>,
     pub(super) identification: Identification,
     pub(super) keyed: Keyed,
+    /// Names flows in a way that tells nothing of them.
+    pub(super) flow_labels: Keyed,
     /// Largest datagram on the link.
     link_mtu: usize,
     max_segmented4: usize,
@@ -51,6 +54,10 @@ pub struct Ip {
 #[derive(Clone, Debug)]
 pub(super) struct Tables {
     addresses: Vec<Cidr>,
+    /// Those that are not yet known to be free: sockets may be bound to them, no more.
+    tentative: Vec<Cidr>,
+    /// Those of them that are not to be used for anything new (RFC 4862 §5.5.4).
+    deprecated: Vec<IpAddr>,
     groups: Vec<IpAddr>,
     routes: Routes,
 }
@@ -77,7 +84,7 @@ impl Tables {
         } else if address.is_loopback() {
             Place::Loopback
         } else if address.is_multicast() {
-            let joined = self.groups.contains(&address);
+            let joined = self.groups.contains(&address) || self.is_solicited_node(address);
             Place::Group { joined }
         } else if self.is_broadcast(address) {
             Place::Broadcast
@@ -88,6 +95,17 @@ impl Tables {
 
     fn is_local(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|cidr| cidr.address() == address)
+    }
+
+    /// True for the groups in which one of our addresses is asked for.
+    fn is_solicited_node(&self, group: IpAddr) -> bool {
+        let IpAddr::V6(group) = group else {
+            return false;
+        };
+        self.addresses.iter().any(|cidr| match cidr.address() {
+            IpAddr::V6(ours) => ipv6::solicited_node(ours) == group,
+            IpAddr::V4(_) => false,
+        })
     }
 
     fn is_broadcast(&self, address: IpAddr) -> bool {
@@ -103,12 +121,14 @@ impl Tables {
 
     /// True for sources that no datagram from the wire can have: groups, broadcasts, 127/8, 0/8
     /// (RFC 1122 §3.2.1.3), and our own addresses (a land attack, or a second host with our address).
-    pub(super) fn is_bad_source(&self, source: Ipv4Addr) -> bool {
-        source.octets()[0] == 0
-            || source.is_loopback()
-            || source.is_multicast()
-            || self.is_broadcast(source.into())
-            || self.is_local(source.into())
+    pub(super) fn is_bad_source(&self, source: IpAddr) -> bool {
+        let never = match source {
+            IpAddr::V4(source) => {
+                source.octets()[0] == 0 || source.is_loopback() || source.is_multicast()
+            }
+            IpAddr::V6(source) => v6::is_never_a_source(source),
+        };
+        never || self.is_broadcast(source) || self.is_local(source)
     }
 
     /// The neighbour that takes a datagram, or none.
@@ -121,14 +141,31 @@ impl Tables {
         }
     }
 
-    /// Our address towards `next_hop`: the first of its network, else the first of its family.
-    fn source_for(&self, next_hop: IpAddr) -> Option<IpAddr> {
-        let same_family = |cidr: &&Cidr| cidr.address().is_ipv4() == next_hop.is_ipv4();
+    /// Our address towards `destination`: in IPv4 the first of the network of `next_hop`, else the first;
+    /// in IPv6 by RFC 6724.
+    fn source_for(&self, destination: IpAddr, next_hop: IpAddr) -> Option<IpAddr> {
+        if let IpAddr::V6(destination) = destination {
+            return select(destination, self.candidates()).map(IpAddr::V6);
+        }
+        let same_family = |cidr: &&Cidr| cidr.address().is_ipv4();
         self.addresses
             .iter()
             .find(|cidr| cidr.contains(next_hop))
             .or_else(|| self.addresses.iter().find(same_family))
             .map(Cidr::address)
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = Candidate> {
+        self.addresses.iter().filter_map(|cidr| {
+            let IpAddr::V6(address) = cidr.address() else {
+                return None;
+            };
+            Some(Candidate {
+                address,
+                prefix_len: cidr.prefix_len(),
+                deprecated: self.deprecated.contains(&cidr.address()),
+            })
+        })
     }
 }
 
@@ -150,8 +187,10 @@ impl Ip {
         let tables = Tables {
             routes: Routes::new(&config.addresses, &config.routes),
             addresses: config.addresses.clone(),
-            // All hosts are in this group, always (RFC 1112 §4).
-            groups: vec![IpAddr::from([224, 0, 0, 1])],
+            tentative: Vec::new(),
+            deprecated: Vec::new(),
+            // All hosts are in these groups, always (RFC 1112 §4, RFC 4291 §2.8).
+            groups: vec![IpAddr::from([224, 0, 0, 1]), ipv6::ALL_NODES.into()],
         };
         Self {
             link_mtu,
@@ -163,6 +202,7 @@ impl Ip {
             path_mtu_known: AtomicBool::new(false),
             icmp_limiter: Mutex::new(IcmpLimiter::new(config.icmp.clone(), keyed.derive(2))),
             identification: Identification::new(keyed.derive(3)),
+            flow_labels: keyed.derive(5),
             keyed,
             counters,
             config,
@@ -199,7 +239,7 @@ impl Ip {
         let next_hop = tables.next_hop(destination).ok_or(no_route)?;
         let source = match source {
             Some(source) => source,
-            None => tables.source_for(next_hop).ok_or(no_route)?,
+            None => tables.source_for(destination, next_hop).ok_or(no_route)?,
         };
         let max_segmented_bytes = match destination {
             IpAddr::V4(_) => self.max_segmented4,
@@ -259,6 +299,9 @@ impl Ip {
     pub fn add_address(&self, address: Cidr) -> bool {
         self.change(|tables| {
             let new = !tables.is_local(address.address());
+            tables
+                .tentative
+                .retain(|cidr| cidr.address() != address.address());
             if new {
                 tables.addresses.push(address);
                 tables.routes = Routes::new(&tables.addresses, &self.config.routes);
@@ -272,9 +315,28 @@ impl Ip {
         self.change(|tables| {
             let before = tables.addresses.len();
             tables.addresses.retain(|cidr| cidr.address() != address);
+            tables.tentative.retain(|cidr| cidr.address() != address);
             tables.routes = Routes::new(&tables.addresses, &self.config.routes);
             tables.addresses.len() < before
         })
+    }
+
+    /// Does not use one of our addresses before [`Ip::add_address`] says that it is known to be free.
+    pub(crate) fn withhold_address(&self, address: IpAddr) {
+        self.change(|tables| {
+            let ours = |cidr: &mut Cidr| cidr.address() == address;
+            let withheld: Vec<_> = tables.addresses.extract_if(.., ours).collect();
+            tables.tentative.extend(withheld);
+            tables.routes = Routes::new(&tables.addresses, &self.config.routes);
+        });
+    }
+
+    /// True for addresses that are ours, or will be if nobody else has them.
+    #[must_use]
+    pub fn may_be_bound(&self, address: IpAddr) -> bool {
+        let tables = self.tables.load();
+        let tentative = |cidr: &Cidr| cidr.address() == address;
+        self.is_local(address) || tables.tentative.iter().any(tentative)
     }
 
     /// `next_hop` does not answer: if it is a gateway and there is another, that one is used for a while
@@ -330,8 +392,8 @@ impl Ip {
         believed
     }
 
-    /// The ICMP error to send about `datagram`, if one may be sent (RFC 1122 §3.2.2) and the rate limit
-    /// allows it.
+    /// The ICMP error to send about `datagram`, if one may be sent (RFC 1122 §3.2.2, RFC 4443 §2.4) and the
+    /// rate limit allows it.
     #[must_use]
     pub fn error_for(
         &self,
@@ -339,7 +401,10 @@ impl Ip {
         datagram: &Datagram,
         kind: ErrorKind,
     ) -> Option<TxDatagram> {
-        icmp::error_for(self, now, datagram, kind)
+        match datagram.source {
+            IpAddr::V4(_) => icmp::error_for(self, now, datagram, kind),
+            IpAddr::V6(_) => v6::icmp::error_for(self, now, datagram, kind),
+        }
     }
 
     /// True if the rate limit lets one more ICMP error go to `peer`.

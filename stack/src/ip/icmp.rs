@@ -10,13 +10,14 @@ use bytes::Bytes;
 use super::host::Ip;
 use super::options;
 use super::path_mtu::plateau_below;
+use super::v6;
 use super::{Cast, Datagram, ErrorKind, IcmpError, Outcome, TxDatagram};
 use crate::checksum;
 use crate::counters::Counter;
 use crate::packet::TxFrame;
 use crate::time::Instant;
 use crate::wire::icmpv4::{self, Message};
-use crate::wire::ipv4;
+use crate::wire::{icmpv6, ipv4};
 
 /// A datagram that quotes another stays within what every host reassembles (RFC 1812 §4.3.2.3).
 const MAX_ERROR_LEN: usize = 576;
@@ -70,11 +71,19 @@ pub fn echo_request(
     (identifier, sequence): (u16, u16),
     data: Bytes,
 ) -> TxDatagram {
+    let way = (source, destination);
+    if destination.is_ipv6() {
+        let request = icmpv6::Message::EchoRequest {
+            identifier,
+            sequence,
+        };
+        return v6::icmp::message(ip, way, &request, data);
+    }
     let request = Message::EchoRequest {
         identifier,
         sequence,
     };
-    message(ip, (source, destination), &request, data)
+    message(ip, way, &request, data)
 }
 
 /// Takes one ICMP message.

@@ -60,7 +60,7 @@ impl IcmpLimiter {
     /// True if one more may go to `peer` now; it counts then.
     pub(super) fn allow(&mut self, now: Instant, peer: IpAddr) -> bool {
         let limits = &self.limits;
-        let peer = &mut self.peers[self.keyed.hash(peer) as usize % PEER_BUCKETS];
+        let peer = &mut self.peers[self.keyed.hash(site(peer)) as usize % PEER_BUCKETS];
         self.all.refill(now, limits.per_second, limits.burst);
         peer.refill(now, limits.per_second_per_peer, limits.burst_per_peer);
         let allowed = self.all.has_token() && peer.has_token();
@@ -69,6 +69,14 @@ impl IcmpLimiter {
             peer.nano_tokens -= NANOS;
         }
         allowed
+    }
+}
+
+/// Who counts as one peer: in IPv6 a whole network, since one host may have all of its addresses.
+fn site(peer: IpAddr) -> u64 {
+    match peer {
+        IpAddr::V4(v4) => v4.to_bits().into(),
+        IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64,
     }
 }
 

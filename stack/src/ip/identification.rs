@@ -3,7 +3,7 @@
 //! to others (RFC 7739), so counters are spread over keyed hashes of the address pair.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::keyed::Keyed;
 
@@ -12,19 +12,19 @@ const COUNTERS: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Identification {
     keyed: Keyed,
-    counters: Box<[AtomicU16]>,
+    counters: Box<[AtomicU32]>,
 }
 
 impl Identification {
     pub(super) fn new(keyed: Keyed) -> Self {
         let counters = (0..COUNTERS as u64)
-            .map(|index| AtomicU16::new(keyed.hash(index) as u16))
+            .map(|index| AtomicU32::new(keyed.hash(index) as u32))
             .collect();
         Self { keyed, counters }
     }
 
-    /// The next one for a datagram that may be cut.
-    pub(super) fn next(&self, source: IpAddr, destination: IpAddr, protocol: u8) -> u16 {
+    /// The next one for a datagram that may be cut; in IPv4 there is room for its lower half.
+    pub(super) fn next(&self, source: IpAddr, destination: IpAddr, protocol: u8) -> u32 {
         let hash = self.keyed.hash((source, destination, protocol));
         self.counters[hash as usize % COUNTERS].fetch_add(1, Ordering::Relaxed)
     }
@@ -40,7 +40,7 @@ mod tests {
         let identification = Identification::new(Keyed::new([7; 16]));
         let (a, b) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let seen: HashSet<u16> = (0..=u16::MAX)
-            .map(|_| identification.next(a, b, 17))
+            .map(|_| identification.next(a, b, 17) as u16)
             .collect();
         assert_eq!(seen.len(), 1 << 16);
     }

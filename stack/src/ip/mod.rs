@@ -1,19 +1,21 @@
-//! The Internet layer: datagrams between hosts (RFC 791, RFC 1122 §3; RFC 8200 later).
+//! The Internet layer: datagrams between hosts (RFC 791, RFC 1122 §3; RFC 8200).
 //!
-//! Nothing here or above depends on the address family: addresses are [`IpAddr`]. IPv4 is whole but for
-//! what RFC 7126 advises against (source routes) and for IGMP: groups are received once joined, but
-//! nobody is told. **IPv6 is not there yet**: its datagrams are counted and dropped.
+//! Nothing above depends on the address family: addresses are [`IpAddr`], and most of what is here serves
+//! both. What is particular to IPv6 is in `v6/`. Source routes are refused in either (RFC 7126 §4.3,
+//! RFC 5095).
 //!
 //! [`Ip`] is what reader, writer and transports share; [`IpReader`] and [`IpWriter`] are the stages.
 
 mod address;
 mod config;
 mod fragment;
+mod fragments4;
 mod host;
 mod icmp;
 mod icmp_limit;
 mod identification;
 mod options;
+mod outgoing4;
 mod partial;
 mod path_mtu;
 mod reader;
@@ -21,6 +23,7 @@ mod reassembly;
 mod route;
 #[cfg(test)]
 mod tests;
+mod v6;
 mod writer;
 
 pub use address::{BadCidr, Cidr};
@@ -73,7 +76,7 @@ pub struct Datagram {
     pub destination: IpAddr,
     /// The transport protocol's number.
     pub protocol: u8,
-    /// DSCP and ECN as received.
+    /// DSCP and ECN as received: the TOS byte or traffic class.
     pub tos: u8,
     /// Hops left.
     pub ttl: u8,
@@ -94,7 +97,7 @@ pub struct Datagram {
 pub enum ErrorKind {
     /// Destination unreachable for now: net, host, source route failed (codes 0, 1, 5 and like).
     Unreachable {
-        /// The ICMP code.
+        /// The code of ICMP for IPv4; those of ICMPv6 are translated.
         code: u8,
     },
     /// Nobody speaks that protocol there (code 2).
@@ -150,9 +153,9 @@ pub struct TxDatagram {
     pub tos: u8,
     /// Hops it may take.
     pub ttl: u8,
-    /// False sets DF: a router or this host must not cut it.
+    /// False sets DF: a router or this host must not cut it. In IPv6 routers never do.
     pub may_fragment: bool,
-    /// IP options to carry; almost always none.
+    /// IPv4 options to carry; almost always none.
     pub options: Option<Box<[u8]>>,
 }
 

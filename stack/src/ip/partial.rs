@@ -4,13 +4,12 @@
 use bytes::Bytes;
 
 use super::Cast;
-use crate::checksum;
-use crate::wire::ipv4;
 
 /// What one fragment or datagram costs beside its bytes, roughly.
 pub(super) const OVERHEAD_BYTES: usize = 128;
 const ECN_MASK: u8 = 0b11;
-const ECN_CE: u8 = 0b11;
+/// Congestion was met on the way (RFC 3168 §5).
+pub(super) const ECN_CE: u8 = 0b11;
 
 /// What became of a fragment.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,15 +24,41 @@ pub(super) enum Taken {
     Whole(Whole),
 }
 
-/// A datagram put together again.
+/// A datagram put together again; the family sets its header right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Whole {
-    /// Header of the first fragment with its fields set right, and the payload.
-    pub(super) data: Bytes,
-    /// The header.
-    pub(super) header: ipv4::Header,
+    /// Header of the first fragment as it came, and the payload of all.
+    pub(super) data: Vec<u8>,
+    /// Bytes of that header.
+    pub(super) header_len: usize,
+    /// Some fragment met congestion (RFC 3168 §5.3).
+    pub(super) congested: bool,
     /// The widest that any fragment was addressed.
     pub(super) cast: Cast,
+}
+
+/// One fragment, of either family.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arriving<'a> {
+    /// All that stands in front of the payload.
+    pub(super) header: &'a [u8],
+    /// Its part of the datagram.
+    pub(super) payload: &'a [u8],
+    /// Where that part begins, in bytes.
+    pub(super) offset: u16,
+    /// Not the last one.
+    pub(super) more: bool,
+    /// TOS byte or traffic class.
+    pub(super) tos: u8,
+    /// How it was addressed.
+    pub(super) cast: Cast,
+}
+
+impl Arriving<'_> {
+    /// Where its part ends, in bytes.
+    pub(super) fn end(&self) -> usize {
+        usize::from(self.offset) + self.payload.len()
+    }
 }
 
 #[derive(Debug)]
@@ -99,25 +124,25 @@ impl Partial {
         Taken::Refused
     }
 
-    pub(super) fn insert(
-        &mut self,
-        header: &ipv4::Header,
-        data: &Bytes,
-        cast: Cast,
-        max_pieces: usize,
-    ) -> Taken {
+    pub(super) fn insert(&mut self, arriving: &Arriving<'_>, max_pieces: usize) -> Taken {
         if self.refused {
             return Taken::Refused;
         }
-        let (header_bytes, payload) = data.split_at(usize::from(header.header_len));
-        let (offset, start) = (header.fragment_offset, usize::from(header.fragment_offset));
-        let end = start + payload.len();
+        let &Arriving {
+            header,
+            payload,
+            offset,
+            more,
+            tos,
+            cast,
+        } = arriving;
+        let (start, end) = (usize::from(offset), arriving.end());
         let at = self.pieces.partition_point(|piece| piece.offset < offset);
         let same = self
             .pieces
             .get(at)
             .is_some_and(|next| next.offset == offset && *next.data == *payload);
-        if same && self.agrees_on_end(header, end) {
+        if same && self.agrees_on_end(more, end) {
             return Taken::Duplicate;
         }
         let overlaps_before = at > 0 && self.pieces[at - 1].end() > start;
@@ -127,23 +152,23 @@ impl Partial {
             .is_some_and(|next| usize::from(next.offset) < end);
         if overlaps_before
             || overlaps_after
-            || !self.agrees_on_end(header, end)
+            || !self.agrees_on_end(more, end)
             || self.pieces.len() >= max_pieces
         {
             return self.refuse();
         }
-        if !header.more_fragments {
+        if !more {
             self.total = Some(end);
         }
         if offset == 0 {
-            self.first_header = Some(header_bytes.into());
-            self.cost += header_bytes.len();
+            self.first_header = Some(header.into());
+            self.cost += header.len();
         }
         if cast != Cast::Unicast && self.cast == Cast::Unicast {
             self.cast = cast;
         }
-        self.any_ce |= header.tos & ECN_MASK == ECN_CE;
-        self.any_not_ect |= header.tos & ECN_MASK == 0;
+        self.any_ce |= tos & ECN_MASK == ECN_CE;
+        self.any_not_ect |= tos & ECN_MASK == 0;
         if self.any_ce && self.any_not_ect {
             return self.refuse();
         }
@@ -160,9 +185,9 @@ impl Partial {
     }
 
     /// True unless this fragment says something else about where the datagram ends than others did.
-    fn agrees_on_end(&self, header: &ipv4::Header, end: usize) -> bool {
+    fn agrees_on_end(&self, more: bool, end: usize) -> bool {
         let furthest = self.pieces.last().map_or(0, Piece::end);
-        match (self.total, header.more_fragments) {
+        match (self.total, more) {
             (Some(total), true) => end < total,
             (Some(total), false) => end == total,
             (None, true) => true,
@@ -177,20 +202,10 @@ impl Partial {
         for piece in &self.pieces {
             data.extend_from_slice(&piece.data);
         }
-        let mut header = ipv4::parse_quoted(&first_header).ok()?;
-        header.total_len = u16::try_from(data.len()).ok()?;
-        header.more_fragments = false;
-        header.checksum = 0;
-        if self.any_ce {
-            header.tos |= ECN_CE;
-        }
-        let (front, _) = data.split_at_mut(first_header.len());
-        header.emit(&first_header[ipv4::HEADER_LEN..], front);
-        header.checksum = checksum::checksum(front);
-        front[ipv4::CHECKSUM_OFFSET..][..2].copy_from_slice(&header.checksum.to_be_bytes());
         Some(Whole {
-            data: data.into(),
-            header,
+            data,
+            header_len: first_header.len(),
+            congested: self.any_ce,
             cast: self.cast,
         })
     }

@@ -1,4 +1,4 @@
-//! Path MTU discovery (RFC 1191) with black-hole protection: what is known to be smaller than the link.
+//! Path MTU discovery (RFC 1191, RFC 8201) with black-hole protection: what is known to be smaller than the link.
 //!
 //! An entry only ever shrinks, and is forgotten after a while, so that a larger size is tried again.
 
@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::PathMtuLimits;
 use crate::keyed::Keyed;
 use crate::time::Instant;
+use crate::wire::ipv6;
 
 /// Sizes that links have, for routers that do not tell theirs (RFC 1191 §7.1).
 const PLATEAUS: [usize; 12] = [
@@ -67,7 +68,8 @@ impl Cache {
         self.entries.is_empty()
     }
 
-    /// Believes that the path carries `mtu` bytes at most, if that is news; returns what is known then.
+    /// Believes that the path carries `mtu` bytes at most, if that is news; returns what is known then. Less
+    /// than every IPv6 link carries is a lie or an error (RFC 8201 §4).
     /// `present` is what was known so far.
     pub(super) fn lower(
         &mut self,
@@ -76,7 +78,8 @@ impl Cache {
         mtu: usize,
         present: usize,
     ) -> usize {
-        if mtu >= present {
+        let impossible = destination.is_ipv6() && mtu < ipv6::MIN_MTU;
+        if mtu >= present || impossible {
             return present;
         }
         let believed = mtu.max(self.limits.minimum_bytes.min(present));
@@ -119,6 +122,10 @@ impl Cache {
             .find(|&step| step < present)
             .unwrap_or(0)
             .max(self.limits.minimum_bytes);
+        let next = match destination {
+            IpAddr::V4(_) => next,
+            IpAddr::V6(_) => next.max(ipv6::MIN_MTU),
+        };
         self.lower(now, destination, next, present)
     }
 
@@ -171,6 +178,17 @@ mod tests {
         assert!(cache.get(peer(1)).unwrap().let_routers_cut);
         assert_eq!(cache.lower(NOW, peer(1), 68, 552), 552);
         assert_eq!(cache.get(peer(2)), None);
+    }
+
+    #[test]
+    fn no_ipv6_path_is_narrower_than_every_link() {
+        let mut cache = cache();
+        let peer: IpAddr = "2001:db8::1".parse().unwrap();
+        assert_eq!(cache.lower(NOW, peer, 1279, 1500), 1500);
+        assert_eq!(cache.lower(NOW, peer, 1280, 1500), 1280);
+        assert_eq!(cache.black_hole(NOW, peer, 1280), 1280);
+        let other = "2001:db8::2".parse().unwrap();
+        assert_eq!(cache.black_hole(NOW, other, 1500), 1280);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Datagrams in: checks the header (RFC 1122 §3.2.1), refuses impossible sources, puts fragments
-//! together, and hands what is for us to the transport.
+//! together, and hands what is for us to the transport. What is particular to IPv6 is in `v6/`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use super::host::{Place, Tables};
 use super::options::{Verdict, check};
 use super::partial::Taken;
 use super::reassembly::{Expired, Reassembly};
-use super::{Cast, Datagram, Echo, ErrorKind, IcmpError, Ip, RxPacket, TxDatagram, icmp};
+use super::{Cast, Datagram, Echo, ErrorKind, IcmpError, Ip, RxPacket, TxDatagram};
+use super::{fragments4, icmp, v6};
 use crate::checksum;
 use crate::counters::Counter;
 use crate::packet::{RxChecksum, strip_checksum};
@@ -33,8 +34,8 @@ pub struct Outcome {
 /// The stage that takes datagrams from the link.
 #[derive(Debug)]
 pub struct IpReader {
-    ip: Arc<Ip>,
-    reassembly: Reassembly,
+    pub(super) ip: Arc<Ip>,
+    pub(super) reassembly: Reassembly,
 }
 
 impl IpReader {
@@ -56,7 +57,7 @@ impl IpReader {
         for packet in packets.drain(..) {
             match packet.data.first().map(|first| first >> 4) {
                 Some(4) => self.version4(now, &tables, packet, outcome),
-                Some(6) => self.drop(Counter::IpDropFamily, &packet),
+                Some(6) => self.version6(now, &tables, packet, outcome),
                 _ => self.drop(Counter::IpDropMalformed, &packet),
             }
         }
@@ -79,7 +80,7 @@ impl IpReader {
         reassembly.into_iter().chain(self.ip.next_deadline()).min()
     }
 
-    fn drop(&self, counter: Counter, packet: &RxPacket) {
+    pub(super) fn drop(&self, counter: Counter, packet: &RxPacket) {
         self.ip.counters.drop_packet(counter, &Brief(packet));
     }
 
@@ -97,7 +98,8 @@ impl IpReader {
         if checksum::checksum(&packet.data[..header_len]) != 0 {
             return self.drop(Counter::IpDropChecksum, &packet);
         }
-        let cast = match admit(tables, &header, packet.cast) {
+        let addresses = (header.source.into(), header.destination.into());
+        let cast = match admit(tables, addresses, packet.cast) {
             Ok(cast) => cast,
             Err(counter) => return self.drop(counter, &packet),
         };
@@ -109,26 +111,31 @@ impl IpReader {
         packet.data.truncate(header.total_len.into());
         packet.cast = cast;
         if !header.is_fragment() {
-            return self.deliver(now, &header, packet, outcome);
+            return self.deliver4(now, &header, packet, outcome);
         }
-        match self.reassembly.take(now, &header, &packet.data, cast) {
+        let (key, arriving, most) = fragments4::arriving(&header, &packet.data, cast);
+        match self.reassembly.take(now, key, &arriving, most) {
             Taken::Held | Taken::Duplicate => {}
             Taken::Refused => self.drop(Counter::IpDropFragment, &packet),
             Taken::Whole(whole) => {
                 self.ip.counters.count(Counter::IpReassembled);
+                let cast = whole.cast;
+                let Some((header, data)) = fragments4::finish(whole) else {
+                    return self.drop(Counter::IpDropFragment, &packet);
+                };
                 let packet = RxPacket {
-                    data: whole.data,
-                    cast: whole.cast,
+                    data,
+                    cast,
                     checksum: RxChecksum::Unknown,
                     segmentation: None,
                 };
-                self.deliver(now, &whole.header, packet, outcome);
+                self.deliver4(now, &header, packet, outcome);
             }
         }
     }
 
     /// Hands a whole datagram, of which nothing but header and payload is left, to whom it is for.
-    fn deliver(
+    fn deliver4(
         &self,
         now: Instant,
         header: &ipv4::Header,
@@ -149,36 +156,44 @@ impl IpReader {
             segment_bytes: packet.segmentation.map(|segmentation| segmentation.size),
             original: packet.data,
         };
-        match header.protocol {
+        if header.protocol == ipv4::PROTOCOL_ICMP {
+            let options = datagram.original.slice(ipv4::HEADER_LEN..header_len);
+            return icmp::receive(&self.ip, now, &datagram, &options, outcome);
+        }
+        self.deliver(now, datagram, outcome);
+    }
+
+    /// Hands a datagram to the transport, which is the same for both versions.
+    pub(super) fn deliver(&self, now: Instant, datagram: Datagram, outcome: &mut Outcome) {
+        match datagram.protocol {
             ipv4::PROTOCOL_TCP => outcome.tcp.push(datagram),
             ipv4::PROTOCOL_UDP => outcome.udp.push(datagram),
-            ipv4::PROTOCOL_ICMP => {
-                let options = datagram.original.slice(ipv4::HEADER_LEN..header_len);
-                icmp::receive(&self.ip, now, &datagram, &options, outcome);
-            }
-            _ => {
-                self.ip
-                    .counters
-                    .drop_packet(Counter::IpDropProtocol, &header);
-                let error = self
-                    .ip
-                    .error_for(now, &datagram, ErrorKind::ProtocolUnreachable);
-                outcome.replies.extend(error);
+            protocol => {
+                let counters = &self.ip.counters;
+                counters.drop_packet(Counter::IpDropProtocol, &(datagram.source, protocol));
+                let kind = ErrorKind::ProtocolUnreachable;
+                outcome
+                    .replies
+                    .extend(self.ip.error_for(now, &datagram, kind));
             }
         }
     }
 }
 
 /// Whether a datagram with these addresses may come in, and to how many it was addressed.
-fn admit(tables: &Tables, header: &ipv4::Header, link: Cast) -> Result<Cast, Counter> {
-    let place = tables.place(header.destination.into());
+pub(super) fn admit(
+    tables: &Tables,
+    (source, destination): (IpAddr, IpAddr),
+    link: Cast,
+) -> Result<Cast, Counter> {
+    let place = tables.place(destination);
     if link == Cast::Loopback {
         return match place {
             Place::Local | Place::Loopback => Ok(Cast::Unicast),
             _ => Err(Counter::IpDropForeign),
         };
     }
-    if tables.is_bad_source(header.source) {
+    if tables.is_bad_source(source) {
         return Err(Counter::IpDropSource);
     }
     match place {
@@ -194,8 +209,11 @@ fn admit(tables: &Tables, header: &ipv4::Header, link: Cast) -> Result<Cast, Cou
 }
 
 /// ICMP Time Exceeded for a datagram that never became whole, if its first fragment came (RFC 792).
-fn time_exceeded(ip: &Ip, now: Instant, expired: Expired) -> Option<TxDatagram> {
-    let original = expired.first?;
+fn time_exceeded(ip: &Ip, now: Instant, mut expired: Expired) -> Option<TxDatagram> {
+    let original = expired.first.take()?;
+    if ipv6::parse_quoted(&original).is_ok() {
+        return v6::reassembly_expired(ip, now, &original, &expired);
+    }
     let header = ipv4::parse_quoted(&original).ok()?;
     let datagram = Datagram {
         source: IpAddr::V4(header.source),
@@ -221,7 +239,7 @@ impl std::fmt::Debug for Brief<'_> {
         write!(f, "{} bytes, {cast:?}", data.len())?;
         if let Ok(header) = ipv4::parse_quoted(data) {
             write!(f, ", {} to {}", header.source, header.destination)?;
-        } else if let Ok(header) = ipv6::parse(data) {
+        } else if let Ok(header) = ipv6::parse_quoted(data) {
             write!(f, ", {} to {}", header.source, header.destination)?;
         }
         Ok(())

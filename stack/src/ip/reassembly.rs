@@ -1,4 +1,4 @@
-//! Datagrams from fragments (RFC 791 §3.2, RFC 1122 §3.3.2).
+//! Datagrams from fragments (RFC 791 §3.2, RFC 1122 §3.3.2, RFC 8200 §4.5), of either family.
 //!
 //! Fragments are the cheapest way to make a host hold memory and the best way to smuggle bytes past a
 //! filter, so there are limits on everything, oldest out first, and a datagram is refused whole, with all
@@ -9,22 +9,23 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 
-use super::partial::{OVERHEAD_BYTES, Partial, Taken};
+use super::partial::{Arriving, OVERHEAD_BYTES, Partial, Taken};
 use super::{Cast, FragmentLimits};
 use crate::keyed::Keyed;
 use crate::time::Instant;
-use crate::wire::ipv4;
 
+/// What the fragments of one datagram have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
-    protocol: u8,
-    identification: u16,
+pub(super) struct Key {
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    /// The same for all datagrams in IPv6 (RFC 8200 §4.5).
+    pub(super) protocol: u8,
+    pub(super) identification: u32,
 }
 
 /// What is left of a datagram that never became whole.
@@ -47,7 +48,7 @@ struct Source {
 pub(super) struct Reassembly {
     limits: FragmentLimits,
     partials: HashMap<Key, Partial, Keyed>,
-    sources: HashMap<Ipv4Addr, Source, Keyed>,
+    sources: HashMap<IpAddr, Source, Keyed>,
     /// Oldest first; may name generations that are gone.
     order: VecDeque<(Instant, Key, u64)>,
     cost: usize,
@@ -74,40 +75,31 @@ impl Reassembly {
 
     /// Bytes held of one source.
     #[cfg(test)]
-    pub(super) fn cost_of(&self, source: Ipv4Addr) -> usize {
+    pub(super) fn cost_of(&self, source: IpAddr) -> usize {
         self.sources.get(&source).map_or(0, |held| held.cost)
     }
 
     /// Incomplete datagrams, of all sources and of one.
     #[cfg(test)]
-    pub(super) fn counts(&self, source: Ipv4Addr) -> (usize, usize) {
+    pub(super) fn counts(&self, source: IpAddr) -> (usize, usize) {
         let of_source = self.sources.get(&source).map_or(0, |held| held.datagrams);
         (self.partials.len(), of_source)
     }
 
-    /// Takes one fragment: `data` is its header and payload, exactly.
+    /// Takes one fragment; `most_bytes` is what the payload of a datagram with its header may have.
     pub(super) fn take(
         &mut self,
         now: Instant,
-        header: &ipv4::Header,
-        data: &Bytes,
-        cast: Cast,
+        key: Key,
+        arriving: &Arriving<'_>,
+        most_bytes: usize,
     ) -> Taken {
-        let payload = &data[usize::from(header.header_len)..];
-        let end = usize::from(header.fragment_offset) + payload.len();
-        let aligned = !header.more_fragments || payload.len().is_multiple_of(8);
-        // A datagram longer than 65,535 bytes cannot be described by its own header.
-        let possible = end + usize::from(header.header_len) <= ipv4::MAX_LEN;
-        if payload.is_empty() || !aligned || !possible {
+        let len = arriving.payload.len();
+        let aligned = !arriving.more || len.is_multiple_of(8);
+        if len == 0 || !aligned || arriving.end() > most_bytes {
             return Taken::Refused;
         }
-        let key = Key {
-            source: header.source,
-            destination: header.destination,
-            protocol: header.protocol,
-            identification: header.identification,
-        };
-        let taken = self.insert(now, key, header, data, cast);
+        let taken = self.insert(now, key, arriving);
         match taken {
             Taken::Held => {
                 if self.partials.get(&key).is_some_and(Partial::is_whole) {
@@ -125,14 +117,7 @@ impl Reassembly {
         }
     }
 
-    fn insert(
-        &mut self,
-        now: Instant,
-        key: Key,
-        header: &ipv4::Header,
-        data: &Bytes,
-        cast: Cast,
-    ) -> Taken {
+    fn insert(&mut self, now: Instant, key: Key, arriving: &Arriving<'_>) -> Taken {
         let source = self.sources.entry(key.source).or_default();
         let partial = match self.partials.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -143,18 +128,18 @@ impl Reassembly {
                 source.datagrams += 1;
                 source.cost += OVERHEAD_BYTES;
                 self.cost += OVERHEAD_BYTES;
-                entry.insert(Partial::new(cast, self.generations))
+                entry.insert(Partial::new(arriving.cast, self.generations))
             }
         };
         let before = partial.cost;
-        let taken = partial.insert(header, data, cast, self.limits.fragments_per_datagram);
+        let taken = partial.insert(arriving, self.limits.fragments_per_datagram);
         self.cost = self.cost - before + partial.cost;
         source.cost = source.cost - before + partial.cost;
         taken
     }
 
     /// Drops the oldest until the limits hold: first of the source that sent, then of all.
-    fn enforce_limits(&mut self, source: Ipv4Addr) {
+    fn enforce_limits(&mut self, source: IpAddr) {
         while self.sources.get(&source).is_some_and(|held| {
             held.cost > self.limits.bytes_per_source
                 || held.datagrams > self.limits.datagrams_per_source

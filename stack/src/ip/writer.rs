@@ -1,18 +1,17 @@
 //! Datagrams out: finds the next hop, puts the header in front, cuts what is too large, and hands what is
 //! for ourselves back to the reader.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::fragment::cut;
 use super::host::{Place, Tables};
+use super::outgoing4::V4;
+use super::v6::V6;
 use super::{Cast, Ip, RxPacket, TxDatagram};
-use crate::checksum;
 use crate::counters::Counter;
-use crate::ethernet::{TxPacket, complete_checksum};
-use crate::packet::{RxChecksum, TxFrame, grow};
+use crate::ethernet::TxPacket;
+use crate::packet::{RxChecksum, TxFrame};
 use crate::time::Instant;
-use crate::wire::ipv4;
 
 /// The stage that sends datagrams to the link.
 #[derive(Debug)]
@@ -36,6 +35,21 @@ enum Out {
         mtu: usize,
         let_routers_cut: bool,
     },
+}
+
+/// What the versions of IP do differently with an outgoing datagram: its header.
+pub(super) trait Version: Copy {
+    /// Bytes of the header of a whole datagram.
+    fn header_len(self, datagram: &TxDatagram) -> usize;
+
+    /// False for what no header can describe.
+    fn is_possible(self, datagram: &TxDatagram) -> bool;
+
+    /// Puts the header of a whole datagram in front.
+    fn prepend(self, ip: &Ip, datagram: &mut TxDatagram);
+
+    /// Cuts `datagram` into fragments that fit `mtu`, each with its header.
+    fn cut(self, ip: &Ip, datagram: TxDatagram, mtu: usize, each: impl FnMut(TxFrame));
 }
 
 impl IpWriter {
@@ -67,7 +81,10 @@ impl IpWriter {
             };
             match (datagram.source, datagram.destination) {
                 (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                    self.version4(way, (source, destination), datagram, packets, loopback);
+                    self.send(way, V4(source, destination), datagram, packets, loopback);
+                }
+                (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                    self.send(way, V6(source, destination), datagram, packets, loopback);
                 }
                 _ => self
                     .ip
@@ -94,25 +111,21 @@ impl IpWriter {
         Way { destination, out }
     }
 
-    fn version4(
+    fn send(
         &self,
         way: Way,
-        addresses: (Ipv4Addr, Ipv4Addr),
+        version: impl Version,
         mut datagram: TxDatagram,
         packets: &mut Vec<TxPacket>,
         loopback: &mut Vec<RxPacket>,
     ) {
-        let options_len = datagram.options.as_ref().map_or(0, |options| options.len());
-        let header_len = ipv4::header_len(options_len);
-        let total_len = header_len + datagram.frame.len();
-        let device_cuts = datagram.frame.segmentation.is_some();
-        if (total_len > ipv4::MAX_LEN && !device_cuts) || options_len > ipv4::MAX_OPTIONS_LEN {
+        if !version.is_possible(&datagram) {
             return self.drop(Counter::IpDropTooBig, &datagram);
         }
         let (next_hop, mtu) = match way.out {
             Out::Nowhere => return self.drop(Counter::IpDropNoRoute, &datagram),
             Out::Loopback => {
-                self.prepend(addresses, &mut datagram);
+                version.prepend(&self.ip, &mut datagram);
                 return loopback.push(looped(&datagram.frame));
             }
             Out::Link {
@@ -124,19 +137,22 @@ impl IpWriter {
                 (next_hop, mtu)
             }
         };
+        let total_len = version.header_len(&datagram) + datagram.frame.len();
         // What the device cuts by itself is not too large; what may not be cut, but was built before the
         // path was known to be narrow, is left to the router, whose word keeps the sender informed.
-        if device_cuts
+        if datagram.frame.segmentation.is_some()
             || total_len <= mtu
             || (!datagram.may_fragment && total_len <= self.ip.link_mtu())
         {
-            self.prepend(addresses, &mut datagram);
+            version.prepend(&self.ip, &mut datagram);
             packets.push(TxPacket {
                 frame: datagram.frame,
                 next_hop,
             });
         } else if datagram.may_fragment {
-            self.cut(addresses, datagram, next_hop, mtu, packets);
+            version.cut(&self.ip, datagram, mtu, |frame| {
+                packets.push(TxPacket { frame, next_hop });
+            });
         } else {
             self.drop(Counter::IpDropTooBig, &datagram);
         }
@@ -146,90 +162,6 @@ impl IpWriter {
         let detail = (datagram.source, datagram.destination, datagram.frame.len());
         self.ip.counters.drop_packet(counter, &detail);
     }
-
-    /// Puts the header of a whole datagram in front.
-    fn prepend(&self, addresses: (Ipv4Addr, Ipv4Addr), datagram: &mut TxDatagram) {
-        // A datagram that nobody may cut needs no identification (RFC 6864 §4.1).
-        let identification = if datagram.may_fragment {
-            self.identification(datagram)
-        } else {
-            0
-        };
-        let options = datagram.options.take().unwrap_or_default();
-        let header = header(datagram, addresses, identification);
-        emit(header, &options, &mut datagram.frame);
-    }
-
-    fn identification(&self, datagram: &TxDatagram) -> u16 {
-        let TxDatagram {
-            source,
-            destination,
-            protocol,
-            ..
-        } = *datagram;
-        self.ip.identification.next(source, destination, protocol)
-    }
-
-    fn cut(
-        &self,
-        addresses: (Ipv4Addr, Ipv4Addr),
-        mut datagram: TxDatagram,
-        next_hop: IpAddr,
-        mtu: usize,
-        packets: &mut Vec<TxPacket>,
-    ) {
-        // No device sums over several frames.
-        complete_checksum(&mut datagram.frame);
-        let whole = header(&datagram, addresses, self.identification(&datagram));
-        let options = datagram.options.take().unwrap_or_default();
-        cut(&datagram.frame, &options, mtu, |fragment| {
-            let mut frame = fragment.frame;
-            let header = ipv4::Header {
-                fragment_offset: fragment.offset,
-                more_fragments: fragment.more,
-                ..whole
-            };
-            emit(header, &fragment.options, &mut frame);
-            packets.push(TxPacket { frame, next_hop });
-        });
-    }
-}
-
-/// A header for `datagram`; the lengths are left to [`emit`].
-fn header(
-    datagram: &TxDatagram,
-    (source, destination): (Ipv4Addr, Ipv4Addr),
-    identification: u16,
-) -> ipv4::Header {
-    ipv4::Header {
-        header_len: 0,
-        tos: datagram.tos,
-        total_len: 0,
-        identification,
-        dont_fragment: !datagram.may_fragment,
-        more_fragments: false,
-        fragment_offset: 0,
-        ttl: datagram.ttl,
-        protocol: datagram.protocol,
-        checksum: 0,
-        source,
-        destination,
-    }
-}
-
-/// Puts `header` with `options` in front of `frame`, lengths and checksum filled in. A device may be able to
-/// cut more than the total length can say: then it is zero, as Linux has it (`iph_set_totlen`).
-fn emit(header: ipv4::Header, options: &[u8], frame: &mut TxFrame) {
-    let header_len = ipv4::header_len(options.len());
-    let header = ipv4::Header {
-        header_len: header_len as u8,
-        total_len: u16::try_from(header_len + frame.len()).unwrap_or(0),
-        ..header
-    };
-    let out = grow(frame, header_len);
-    header.emit(options, out);
-    let checksum = checksum::checksum(out);
-    out[ipv4::CHECKSUM_OFFSET..][..2].copy_from_slice(&checksum.to_be_bytes());
 }
 
 /// A datagram to ourselves: nothing on the way can spoil it.

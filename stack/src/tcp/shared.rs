@@ -91,7 +91,7 @@ impl Tcp {
         options: ListenOptions,
     ) -> Result<Arc<Listener>, Error> {
         let address = local.ip();
-        if !address.is_unspecified() && !self.ip.is_local(address) {
+        if !address.is_unspecified() && !self.ip.may_be_bound(address) {
             return Err(Error::AddressNotAvailable);
         }
         if local.port() != 0 {

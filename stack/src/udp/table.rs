@@ -161,7 +161,7 @@ impl Udp {
         let address = local.ip();
         let can_be_bound = address.is_unspecified()
             || address.is_multicast()
-            || self.ip.is_local(address)
+            || self.ip.may_be_bound(address)
             || self.ip.is_broadcast(address);
         if !can_be_bound {
             return Err(Error::AddressNotLocal(address));

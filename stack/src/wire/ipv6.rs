@@ -1,4 +1,4 @@
-//! The fixed IPv6 header (RFC 8200 §3). Extension headers are not understood yet.
+//! The fixed IPv6 header (RFC 8200 §3). Extension headers are in `ipv6_extension.rs`.
 
 use std::net::Ipv6Addr;
 
@@ -9,6 +9,39 @@ use super::Malformed;
 
 /// Bytes of the fixed header.
 pub const HEADER_LEN: usize = 40;
+/// Where the payload length stands in it.
+pub const PAYLOAD_LEN_OFFSET: usize = 4;
+/// Where the number of what comes next stands in it.
+pub const NEXT_HEADER_OFFSET: usize = 6;
+/// Bytes of payload at most; jumbograms (RFC 2675) are not spoken here.
+pub const MAX_PAYLOAD_LEN: usize = 65_535;
+/// Bytes that every link carries (RFC 8200 §5).
+pub const MIN_MTU: usize = 1280;
+
+/// Next header: hop-by-hop options.
+pub const NEXT_HOP_BY_HOP: u8 = 0;
+/// Next header: routing.
+pub const NEXT_ROUTING: u8 = 43;
+/// Next header: fragment.
+pub const NEXT_FRAGMENT: u8 = 44;
+/// Next header: ICMP for IPv6.
+pub const NEXT_ICMPV6: u8 = 58;
+/// Next header: nothing comes (RFC 8200 §4.7).
+pub const NEXT_NONE: u8 = 59;
+/// Next header: destination options.
+pub const NEXT_DESTINATION: u8 = 60;
+
+/// All nodes on the link (RFC 4291 §2.7.1).
+pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// All routers on the link.
+pub const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+
+/// The group in which whoever may have `address` listens for questions about it (RFC 4291 §2.7.1).
+#[must_use]
+pub const fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    let [.., high, low] = address.segments();
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | high & 0xff, low)
+}
 
 /// The fixed header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +97,24 @@ impl Header {
 /// # Errors
 /// [`Malformed`] if truncated, of another version, or if the payload is not all there.
 pub fn parse(data: &[u8]) -> Result<Header, Malformed> {
-    let (raw, rest) = Raw::ref_from_prefix(data).map_err(|_| Malformed::Truncated)?;
+    let header = parse_quoted(data)?;
+    if usize::from(header.payload_len) > data.len() - HEADER_LEN {
+        return Err(Malformed::Truncated);
+    }
+    Ok(header)
+}
+
+/// The same for a datagram of which only the beginning is there, as ICMP errors quote it.
+///
+/// # Errors
+/// As [`parse`], but only the header must be there whole.
+pub fn parse_quoted(data: &[u8]) -> Result<Header, Malformed> {
+    let (raw, _) = Raw::ref_from_prefix(data).map_err(|_| Malformed::Truncated)?;
     let word = raw.version_class_label.get();
     if word >> 28 != 6 {
         return Err(Malformed::Version);
     }
-    let header = Header {
+    Ok(Header {
         traffic_class: (word >> 20) as u8,
         flow_label: word & 0x000f_ffff,
         payload_len: raw.payload_len.get(),
@@ -77,9 +122,5 @@ pub fn parse(data: &[u8]) -> Result<Header, Malformed> {
         hop_limit: raw.hop_limit,
         source: raw.source.into(),
         destination: raw.destination.into(),
-    };
-    if usize::from(header.payload_len) > rest.len() {
-        return Err(Malformed::Truncated);
-    }
-    Ok(header)
+    })
 }

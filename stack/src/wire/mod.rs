@@ -6,12 +6,17 @@
 pub mod arp;
 pub mod ethernet;
 pub mod icmpv4;
+pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
+pub mod ipv6_extension;
+pub mod ndp;
 pub mod tcp;
 mod tcp_options;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests6;
 pub mod udp;
 
 /// What is wrong with bytes that should have been a header.

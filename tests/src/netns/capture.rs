@@ -107,22 +107,23 @@ impl<'a> Capture<'a> {
 }
 
 /// What is asked about every frame, and where in the line the answer stands.
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 9] = [
     "tcp.len",
     "tcp.flags.reset",
     "tcp.analysis.retransmission",
     "ip.checksum.status",
     "tcp.checksum.status",
     "udp.checksum.status",
+    "icmpv6.checksum.status",
     "ip.src",
     "tcp.time_delta",
 ];
 const TCP: usize = 0;
 const RESET: usize = 1;
 const RETRANSMISSION: usize = 2;
-const SOURCE: usize = 6;
-const SINCE_THE_LAST: usize = 7;
-const CHECKSUMS: std::ops::Range<usize> = 3..6;
+const SOURCE: usize = 7;
+const SINCE_THE_LAST: usize = 8;
+const CHECKSUMS: std::ops::Range<usize> = 3..7;
 
 /// tshark's line about a frame.
 struct Frame<'a>(&'a str);

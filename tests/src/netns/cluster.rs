@@ -236,7 +236,8 @@ fn configure(sandbox: &Sandbox, changes: &[(&str, &str)]) -> [PathBuf; 3] {
         assert!(text.contains(from), "\"{from}\" is not in the example");
         text = text.replace(from, to);
     }
-    assert!(text.contains(SERVER) && text.contains(SERVICE_MAC));
+    assert!(text.contains(SERVICE_MAC));
+    assert!(!changes.is_empty() || text.contains(SERVER));
     std::array::from_fn(|host| {
         let config = folder.join(format!("host{host}.toml"));
         let text = text

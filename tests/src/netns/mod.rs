@@ -23,4 +23,4 @@ pub use command::{Finished, require};
 pub use media::{Media, numbers, transfer_bytes};
 pub use outlive::{Server, outlive_command};
 pub use sandbox::{Netns, Sandbox};
-pub use topology::{CLIENT, Device, Link, SERVER};
+pub use topology::{CLIENT, CLIENT6, Device, Family, Link, SERVER, SERVER6};

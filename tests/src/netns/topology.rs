@@ -9,6 +9,48 @@ pub const CLIENT: &str = "10.77.0.1";
 /// The address of the server.
 pub const SERVER: &str = "10.77.0.2";
 
+/// The IPv6 address of the client's kernel.
+pub const CLIENT6: &str = "fd77::1";
+/// The IPv6 address of the server.
+pub const SERVER6: &str = "fd77::2";
+
+/// Which Internet protocol a link speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The client's address with the size of its network.
+    fn client(self) -> String {
+        match self {
+            Self::V4 => format!("{CLIENT}/24"),
+            Self::V6 => format!("{CLIENT6}/64"),
+        }
+    }
+
+    /// The server's address.
+    #[must_use]
+    pub const fn server(self) -> &'static str {
+        match self {
+            Self::V4 => SERVER,
+            Self::V6 => SERVER6,
+        }
+    }
+
+    /// The server as a URL has it.
+    #[must_use]
+    pub fn url(self) -> String {
+        match self {
+            Self::V4 => format!("http://{SERVER}"),
+            Self::V6 => format!("http://[{SERVER6}]"),
+        }
+    }
+}
+
 /// What the server's stack stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
@@ -28,6 +70,7 @@ pub struct Link<'a> {
     pub server: Netns<'a>,
     /// The client's interface.
     pub client_interface: &'static str,
+    family: Family,
     arguments: Vec<String>,
 }
 
@@ -35,39 +78,50 @@ impl<'a> Link<'a> {
     /// Joins a client and a server in `sandbox` by a clean link.
     #[must_use]
     pub fn new(sandbox: &'a Sandbox, device: Device) -> Self {
+        Self::of(sandbox, device, Family::V4)
+    }
+
+    /// The same with addresses of that family.
+    #[must_use]
+    pub fn of(sandbox: &'a Sandbox, device: Device, family: Family) -> Self {
         match device {
-            Device::Tap => Self::tap(sandbox, "tap"),
-            Device::Tun => Self::tap(sandbox, "tun"),
-            Device::Veth => Self::veth(sandbox),
+            Device::Tap => Self::tap(sandbox, "tap", family),
+            Device::Tun => Self::tap(sandbox, "tun", family),
+            Device::Veth => Self::veth(sandbox, family),
         }
     }
 
-    fn tap(sandbox: &'a Sandbox, kind: &'static str) -> Self {
+    fn tap(sandbox: &'a Sandbox, kind: &'static str, family: Family) -> Self {
         let client = sandbox.netns("client");
         let interface = if kind == "tap" { "tap0" } else { "tun0" };
         let arguments = ["--device", kind, "--interface", interface, "--host-address"];
         let mut arguments: Vec<String> = arguments.map(String::from).to_vec();
-        arguments.push(format!("{CLIENT}/24"));
+        arguments.push(family.client());
         Self {
             server: client.clone(),
             client,
             client_interface: interface,
+            family,
             arguments,
         }
     }
 
-    fn veth(sandbox: &'a Sandbox) -> Self {
+    fn veth(sandbox: &'a Sandbox, family: Family) -> Self {
         let (client, server) = (sandbox.netns("client"), sandbox.netns("server"));
-        sandbox.shell(
+        // Nobody else is there whom the kernel would have to ask for its address.
+        let at_once = if family == Family::V6 { "nodad" } else { "" };
+        let address = family.client();
+        sandbox.shell(&format!(
             "ip link add veth0 netns client type veth peer name veth1 netns server
-             ip -n client addr add 10.77.0.1/24 dev veth0
+             ip -n client addr add {address} dev veth0 {at_once}
              ip -n client link set veth0 up
              ip -n server link set veth1 up",
-        );
+        ));
         Self {
             client,
             server,
             client_interface: "veth0",
+            family,
             arguments: ["--device", "packet", "--interface", "veth1"]
                 .map(String::from)
                 .to_vec(),
@@ -96,6 +150,7 @@ impl<'a> Link<'a> {
             client,
             server,
             client_interface: "left0",
+            family: Family::V4,
             arguments: ["--device", "packet", "--interface", "right0"]
                 .map(String::from)
                 .to_vec(),
@@ -116,7 +171,10 @@ impl<'a> Link<'a> {
     #[must_use]
     pub fn serve_video(&self, media: &super::Media, options: &[&str]) -> Server<'a> {
         let folder = media.folder().display().to_string();
-        let address = format!("{SERVER}/24");
+        let address = match self.family {
+            Family::V4 => format!("{SERVER}/24"),
+            Family::V6 => format!("{SERVER6}/64"),
+        };
         let mut arguments = vec!["video", &folder, "--address", &address, "--port", "80"];
         arguments.extend(self.arguments.iter().map(String::as_str));
         arguments.extend(options);

@@ -1,6 +1,7 @@
 //! A link between hand-made stations.
 
 mod frames;
+mod ndp;
 mod neighbours;
 
 use std::collections::VecDeque;
@@ -39,18 +40,26 @@ impl Station {
     }
 
     fn with(capabilities: &Capabilities, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
-        config.conflict.announcements = 0;
-        change(&mut config);
-        let counters = Arc::new(Counters::default());
         let addresses = [
             "10.0.0.1/24".parse().unwrap(),
             "192.168.7.1/24".parse().unwrap(),
         ];
+        Self::with_addresses(capabilities, &addresses, change)
+    }
+
+    fn with_addresses(
+        capabilities: &Capabilities,
+        addresses: &[crate::ip::Cidr],
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let mut config = Config::default();
+        config.conflict.announcements = 0;
+        change(&mut config);
+        let counters = Arc::new(Counters::default());
         let link = Arc::new(Link::new(
             config,
             capabilities,
-            &addresses,
+            addresses,
             Arc::clone(&counters),
             Random::from_seed(1),
             NOW,

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::super::fragments4;
 use super::super::partial::Taken;
 use super::super::reassembly::Reassembly;
 use super::*;
@@ -19,7 +20,7 @@ fn fragment(payload: &[u8], range: std::ops::Range<usize>) -> RxPacket {
 }
 
 /// Cuts at these places, rounded to what a fragment may begin at.
-fn ranges(len: usize, cuts: &[Index]) -> Vec<std::ops::Range<usize>> {
+pub(super) fn ranges(len: usize, cuts: &[Index]) -> Vec<std::ops::Range<usize>> {
     let mut at: Vec<_> = cuts.iter().map(|cut| cut.index(len) / 8 * 8).collect();
     at.extend([0, len]);
     at.sort_unstable();
@@ -27,7 +28,7 @@ fn ranges(len: usize, cuts: &[Index]) -> Vec<std::ops::Range<usize>> {
     at.windows(2).map(|pair| pair[0]..pair[1]).collect()
 }
 
-fn random_bytes(seed: u64, len: usize) -> Vec<u8> {
+pub(super) fn random_bytes(seed: u64, len: usize) -> Vec<u8> {
     let mut random = crate::random::Random::from_seed(seed);
     (0..len).map(|_| random.next_u32() as u8).collect()
 }
@@ -171,11 +172,12 @@ proptest! {
             };
             let bytes = Bytes::from(bytes_with_options(header, &[], &vec![0; units * 8]));
             let header = ipv4::parse(&bytes).unwrap();
-            reassembly.take(NOW, &header, &bytes, Cast::Unicast);
+            let (key, arriving, most) = fragments4::arriving(&header, &bytes, Cast::Unicast);
+            reassembly.take(NOW, key, &arriving, most);
             prop_assert!(reassembly.cost() <= 20_000);
-            let (total, of_source) = reassembly.counts(header.source);
+            let (total, of_source) = reassembly.counts(key.source);
             prop_assert!(total <= 40 && of_source <= 12);
-            prop_assert!(reassembly.cost_of(header.source) <= 8_000);
+            prop_assert!(reassembly.cost_of(key.source) <= 8_000);
         }
         reassembly.expire(NOW + Duration::from_secs(60), |_| {});
         prop_assert_eq!(reassembly.cost(), 0);
@@ -357,7 +359,8 @@ fn one_source_cannot_push_out_another() {
         };
         let bytes = Bytes::from(bytes_with_options(header, &[], &[0; 800]));
         let header = ipv4::parse(&bytes).unwrap();
-        reassembly.take(NOW, &header, &bytes, Cast::Unicast)
+        let (key, arriving, most) = fragments4::arriving(&header, &bytes, Cast::Unicast);
+        reassembly.take(NOW, key, &arriving, most)
     };
     assert_eq!(take(PEER, 1, 0, true), Taken::Held);
     for identification in 0..50_000_u32 {

@@ -146,11 +146,7 @@ fn damage_is_dropped_and_counted() {
             assert!(outcome.udp.is_empty() && outcome.tcp.is_empty() && outcome.replies.is_empty());
         }
     }
-    let counted = [
-        Counter::IpDropChecksum,
-        Counter::IpDropMalformed,
-        Counter::IpDropFamily,
-    ];
+    let counted = [Counter::IpDropChecksum, Counter::IpDropMalformed];
     assert_eq!(
         counted
             .map(|counter| host.count(counter))
@@ -166,13 +162,6 @@ fn damage_is_dropped_and_counted() {
             .sum::<u64>(),
         161
     );
-}
-
-#[test]
-fn ipv6_is_counted_and_dropped() {
-    let mut host = Host::new(1500);
-    host.receive([received(vec![0x60; 60])]);
-    assert_eq!(host.count(Counter::IpDropFamily), 1);
 }
 
 #[test]

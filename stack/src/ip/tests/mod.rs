@@ -4,6 +4,7 @@ mod errors;
 mod fragments;
 mod incoming;
 mod outgoing;
+mod v6;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
