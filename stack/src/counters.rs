@@ -146,6 +146,14 @@ counters! {
     TcpChallengeAcks = "tcp_challenge_acks",
     /// Connections that left TIME-WAIT early, to stay within the limit.
     TcpTimeWaitEvicted = "tcp_time_wait_evicted",
+    /// Challenge ACKs not sent because their host had enough of them.
+    TcpChallengesWithheld = "tcp_challenges_withheld",
+    /// SYNs for which there was no room, answered with a cookie.
+    TcpCookiesSent = "tcp_cookies_sent",
+    /// Connections made of cookies that came back.
+    TcpCookiesAccepted = "tcp_cookies_accepted",
+    /// ACKs without a good cookie while some were expected.
+    TcpCookiesRefused = "tcp_cookies_refused",
     /// Malformed header.
     TcpDropMalformed = "tcp_drop_malformed",
     /// Bad checksum.

@@ -25,6 +25,11 @@ impl Keyed {
         Self { secret }
     }
 
+    /// The secret, for another hash than the one of tables.
+    pub(crate) const fn secret(&self) -> &[u8; 16] {
+        &self.secret
+    }
+
     /// The keyed hash of one value.
     pub(crate) fn hash(&self, value: impl Hash) -> u64 {
         self.hash_one(value)

@@ -33,7 +33,8 @@ impl V4 {
             dont_fragment: !datagram.may_fragment,
             more_fragments: false,
             fragment_offset: 0,
-            ttl: datagram.ttl,
+            // RFC 1122 §3.2.1.7: a datagram with a TTL of 0 is not sent.
+            ttl: datagram.ttl.max(1),
             protocol: datagram.protocol,
             checksum: 0,
             source: self.0,

@@ -108,7 +108,6 @@ impl Tcb {
         self.send_queue.release_to(ack.min(self.send_queue.end()));
         self.statistics.retries = 0;
         self.statistics.progress_at = now;
-        self.rtt.reset_back_off();
         self.soft_error = None;
         if self.recovery.is_some() {
             self.recovery_on_new_ack(now, segment, acked);

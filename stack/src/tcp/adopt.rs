@@ -70,7 +70,7 @@ impl Tcp {
         continuation.dormant = dormant;
         let path = self.ip.path(id.remote, Some(id.local));
         let path = path.map_err(|_| Error::NoRoute)?;
-        let listener = self.listeners.find(id.local, id.local_port);
+        let listener = self.listeners.find(&id);
         let listener = listener.ok_or(Error::ListenerClosed)?;
         let state = continuation.state;
         let silent = continuation.abort || state == State::TimeWait;
@@ -147,6 +147,7 @@ impl Tcp {
     /// For so long segments of connections that nobody knows are met with silence: they may belong to one
     /// that was lost with its host, or that its host had not committed (invariant 10).
     pub fn hush(&self, now: Instant, duration: Duration) {
+        self.inherit_cookies(now);
         let until = (now + duration).as_nanos();
         self.hushed_until.fetch_max(until, Ordering::Relaxed);
     }

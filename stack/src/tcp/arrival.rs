@@ -181,6 +181,10 @@ impl Tcb {
             }
             return Err(Arrival::Dropped(Counter::TcpDropWindow));
         }
+        if self.state == State::TimeWait && self.settings.config().time_wait_ignores_resets {
+            // TIME-WAIT assassination (RFC 1337 §3, fix F1): it lasts until its time is over.
+            return Err(Arrival::Dropped(Counter::TcpDropState));
+        }
         let error = match self.state {
             State::SynReceived => Some(Error::Refused),
             State::Closing | State::LastAck | State::TimeWait => None,

@@ -116,10 +116,7 @@ impl Tcb {
             return Err(Error::BrokenPipe);
         }
         let limit = self.settings.send_limit(self.congestion.cwnd());
-        let unsent = self
-            .send_queue
-            .end()
-            .saturating_sub(self.snd.nxt.max(FIRST_BYTE)) as usize;
+        let unsent = self.unsent_bytes();
         let room = limit.saturating_sub(self.send_queue.len());
         Ok(room.min(self.settings.unsent_limit().saturating_sub(unsent)))
     }
@@ -206,14 +203,29 @@ impl Tcb {
     }
 
     fn is_writable(&self) -> bool {
-        !self.is_opening() && self.send_room().map_or(true, |room| room > 0)
+        let ready = |room| room > 0 && self.is_below_low_water();
+        !self.is_opening() && self.send_room().map_or(true, ready)
+    }
+
+    /// So little waits for its first transmission that there may be more.
+    fn is_below_low_water(&self) -> bool {
+        let low_water = self.settings.options().not_sent_low_water_bytes;
+        low_water.is_none_or(|bytes| self.unsent_bytes() < bytes.max(1))
+    }
+
+    /// Bytes that wait for their first transmission.
+    #[must_use]
+    pub fn unsent_bytes(&self) -> usize {
+        let sent = self.snd.nxt.max(FIRST_BYTE);
+        self.send_queue.end().saturating_sub(sent) as usize
     }
 
     /// True when a third of what may be queued at once is free: so much that waking its writer pays (as Linux).
     fn is_worth_waking_writer(&self) -> bool {
         let limit = self.settings.send_limit(self.congestion.cwnd());
         let worth = limit.min(self.settings.unsent_limit()) / 3;
-        !self.is_opening() && self.send_room().map_or(true, |room| room >= worth)
+        let ready = |room| room >= worth && self.is_below_low_water();
+        !self.is_opening() && self.send_room().map_or(true, ready)
     }
 
     /// The handshake is not over.

@@ -22,6 +22,9 @@ pub struct Config {
     pub delayed_ack: Duration,
     /// How long TIME-WAIT lasts (RFC 9293 §3.4.2: 2 MSL; Linux waits 60 s).
     pub time_wait: Duration,
+    /// No RST ends TIME-WAIT (RFC 1337 §3). Off, as in Linux: RFC 9293 §3.10.7.4 has it end, and a RST counts only exactly
+    /// at `rcv.nxt`.
+    pub time_wait_ignores_resets: bool,
     /// How long FIN-WAIT-2 lasts once nobody reads any more, as in Linux.
     pub fin_wait_2: Duration,
     /// SYN retransmissions before giving up: seven take four minutes, at least three are asked for
@@ -46,6 +49,10 @@ pub struct Config {
     pub max_time_wait: usize,
     /// Ports for outgoing connections that did not choose one (RFC 6056; Linux's range).
     pub ephemeral_ports: RangeInclusive<u16>,
+    /// Keys SYN cookies; its own random one without. Hosts with the same accept each other's.
+    pub cookie_secret: Option<Secret>,
+    /// Challenge ACKs (RFC 5961 §7) to one host, at most this many a second; one connection gets two.
+    pub challenges_per_second_per_host: u32,
     /// RST for unknown segments, at most this many a second.
     pub resets_per_second: u32,
     /// For comparison only: a protected connection has the other host agree to every segment of data before it
@@ -64,6 +71,7 @@ impl Default for Config {
             initial_window_segments: 10,
             delayed_ack: Duration::from_millis(40),
             time_wait: Duration::from_secs(60),
+            time_wait_ignores_resets: false,
             fin_wait_2: Duration::from_secs(60),
             syn_retries: 7,
             retries: 15,
@@ -75,10 +83,22 @@ impl Default for Config {
             max_connections: 4_194_304,
             max_time_wait: 65_536,
             ephemeral_ports: 32_768..=60_999,
+            cookie_secret: None,
+            challenges_per_second_per_host: 100,
             resets_per_second: 1000,
             lockstep: false,
             socket: SocketOptions::default(),
         }
+    }
+}
+
+/// A key that does not show in logs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Secret(pub [u8; 16]);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
     }
 }
 
@@ -115,6 +135,9 @@ pub struct SocketOptions {
     pub user_timeout: Option<Duration>,
     /// Fixed size of the send queue in bytes; tuned automatically if not given.
     pub send_buffer_bytes: Option<usize>,
+    /// Ready for more only while fewer bytes than this wait for their first transmission (like `TCP_NOTSENT_LOWAT`); what is
+    /// written all the same is taken as far as there is room.
+    pub not_sent_low_water_bytes: Option<usize>,
     /// Fixed size of the receive queue in bytes; tuned automatically if not given.
     pub receive_buffer_bytes: Option<usize>,
     /// Upper bound of the segment size, in bytes.
@@ -134,6 +157,7 @@ impl Default for SocketOptions {
             keep_alive: None,
             user_timeout: None,
             send_buffer_bytes: None,
+            not_sent_low_water_bytes: None,
             receive_buffer_bytes: None,
             max_segment_size: None,
             algorithm: Algorithm::default(),
@@ -148,8 +172,12 @@ impl Default for SocketOptions {
 pub struct ListenOptions {
     /// Connections that may wait for `accept`, as in `listen(2)`; one more than this, as in Linux.
     pub backlog: usize,
+    /// Others that say so too may listen on the same address and port; connections are spread over them.
+    pub reuse_port: bool,
     /// Half-open connections of this listener.
     pub max_half_open: usize,
+    /// Answer further SYNs with cookies (RFC 4987 §3.6); without, the oldest half-open connection goes.
+    pub syn_cookies: bool,
     /// What accepted connections start with.
     pub socket: SocketOptions,
     /// How they outlive this host, on a stack that has another one to rely on.
@@ -160,7 +188,9 @@ impl Default for ListenOptions {
     fn default() -> Self {
         Self {
             backlog: 4096,
+            reuse_port: false,
             max_half_open: 4096,
+            syn_cookies: true,
             socket: SocketOptions::default(),
             survival: Survival::default(),
         }

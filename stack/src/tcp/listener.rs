@@ -3,16 +3,16 @@
 //! Two queues, as in Linux. A SYN makes a half-open connection in the *SYN queue*; its last ACK moves it to
 //! the *accept queue*. While the accept queue is full, SYNs and last ACKs are dropped: the peer believes
 //! the connection open, and our SYN-ACK, sent again, has it repeat the ACK. A full SYN queue drops its
-//! oldest entry (RFC 4987 §3.3): an honest peer is through in one round trip, a flood waits for ever. No SYN
-//! cookies (RFC 4987 §3.6).
+//! oldest entry (RFC 4987 §3.3): an honest peer is through in one round trip, a flood waits for ever. With SYN cookies
+//! ([`super::pressure`]), which are the default, it keeps what it has and answers new SYNs without keeping anything.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::collections::{HashSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use super::config::{ListenOptions, SocketOptions};
 use super::table::ById;
@@ -24,9 +24,16 @@ use crate::replication::Survival;
 /// A port that accepts connections.
 #[derive(Debug)]
 pub struct Listener {
-    local: SocketAddr,
+    pub(super) local: SocketAddr,
+    /// Others may listen there too.
+    pub(super) shared: bool,
+    /// Tells those apart.
+    pub(super) number: u64,
     backlog: usize,
     max_half_open: usize,
+    syn_cookies: bool,
+    /// Until when (in milliseconds of their clock) cookies may come back.
+    cookies_until_ms: AtomicU64,
     /// What its connections start with.
     pub(super) socket: Arc<SocketOptions>,
     /// How they outlive this host.
@@ -46,18 +53,33 @@ struct Queues {
     closed: bool,
 }
 
-/// Room for a half-open connection, and who has to go for it.
+/// What becomes of a SYN.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Admission {
-    pub(super) evicted: Option<FourTuple>,
+pub(super) enum Admission {
+    /// There is room for a half-open connection, for which another one may have to go.
+    Room {
+        /// That one.
+        evicted: Option<FourTuple>,
+    },
+    /// There is none: it is answered with a cookie.
+    Cookie,
 }
 
 impl Listener {
-    pub(super) fn new(local: SocketAddr, options: ListenOptions, keyed: Keyed) -> Self {
+    pub(super) fn new(
+        local: SocketAddr,
+        options: ListenOptions,
+        number: u64,
+        keyed: Keyed,
+    ) -> Self {
         Self {
             local,
+            shared: options.reuse_port,
+            number,
             backlog: options.backlog,
             max_half_open: options.max_half_open.max(1),
+            syn_cookies: options.syn_cookies,
+            cookies_until_ms: AtomicU64::new(0),
             socket: Arc::new(options.socket),
             survival: options.survival,
             waiting: AtomicUsize::new(0),
@@ -105,8 +127,18 @@ impl Listener {
         self.waiting.load(Ordering::Relaxed) > self.backlog
     }
 
-    /// Asks for room in the SYN queue.
-    pub(super) fn admit(&self) -> Result<Admission, Counter> {
+    /// Cookies may come back until then, in milliseconds of their clock.
+    pub(super) fn expects_cookies(&self) -> u64 {
+        self.cookies_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// A cookie was given that is good until then.
+    pub(super) fn expect_cookies(&self, until_ms: u64) {
+        self.cookies_until_ms.fetch_max(until_ms, Ordering::Relaxed);
+    }
+
+    /// Asks for room in the SYN queue; `crowded` if all listeners together have none.
+    pub(super) fn admit(&self, crowded: bool) -> Result<Admission, Counter> {
         if self.accept_queue_is_full() {
             return Err(Counter::TcpDropAcceptQueue);
         }
@@ -114,12 +146,15 @@ impl Listener {
         if queues.closed {
             return Err(Counter::TcpDropState);
         }
-        let evicted = if queues.half_open.len() >= self.max_half_open {
-            queues.oldest_half_open()
-        } else {
-            None
-        };
-        Ok(Admission { evicted })
+        let full = queues.half_open.len() >= self.max_half_open;
+        match (full || crowded, self.syn_cookies) {
+            (true, true) => Ok(Admission::Cookie),
+            (true, false) if crowded => Err(Counter::TcpDropSynQueue),
+            (true, false) => Ok(Admission::Room {
+                evicted: queues.oldest_half_open(),
+            }),
+            (false, _) => Ok(Admission::Room { evicted: None }),
+        }
     }
 
     pub(super) fn add_half_open(&self, connection: &Arc<Connection>) {
@@ -181,66 +216,5 @@ impl Queues {
             }
         }
         None
-    }
-}
-
-/// All listeners of a stack.
-#[derive(Debug)]
-pub(super) struct Listeners {
-    keyed: Keyed,
-    listeners: RwLock<HashMap<SocketAddr, Arc<Listener>, Keyed>>,
-}
-
-impl Listeners {
-    pub(super) fn new(keyed: Keyed) -> Self {
-        Self {
-            listeners: RwLock::new(HashMap::with_hasher(keyed.clone())),
-            keyed,
-        }
-    }
-
-    /// The listener for a connection to `port` of `address`: one on that address before one on all.
-    pub(super) fn find(&self, address: IpAddr, port: u16) -> Option<Arc<Listener>> {
-        let listeners = self.listeners.read();
-        listeners
-            .get(&SocketAddr::new(address, port))
-            .or_else(|| listeners.get(&SocketAddr::new(unspecified(address), port)))
-            .map(Arc::clone)
-    }
-
-    pub(super) fn add(
-        &self,
-        local: SocketAddr,
-        options: ListenOptions,
-    ) -> Result<Arc<Listener>, Error> {
-        let mut listeners = self.listeners.write();
-        if listeners.contains_key(&local) {
-            return Err(Error::AddressInUse);
-        }
-        let listener = Arc::new(Listener::new(local, options, self.keyed.clone()));
-        listeners.insert(local, Arc::clone(&listener));
-        Ok(listener)
-    }
-
-    /// Removes this very listener.
-    pub(super) fn remove(&self, listener: &Arc<Listener>) {
-        let mut listeners = self.listeners.write();
-        if listeners
-            .get(&listener.local)
-            .is_some_and(|there| Arc::ptr_eq(there, listener))
-        {
-            listeners.remove(&listener.local);
-        }
-    }
-
-    pub(super) fn all(&self) -> Vec<Arc<Listener>> {
-        self.listeners.read().values().map(Arc::clone).collect()
-    }
-}
-
-const fn unspecified(family_of: IpAddr) -> IpAddr {
-    match family_of {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     }
 }

@@ -10,7 +10,7 @@ use bytes::Buf;
 
 use super::arrival::Arrival;
 use super::emit::{self, PROTOCOL};
-use super::listener::Listener;
+use super::listener::{Admission, Listener};
 use super::shared::Tcp;
 use super::state::State;
 use super::tcb::Tcb;
@@ -27,7 +27,7 @@ const TOKEN: u64 = 1_000_000_000;
 /// The reading stage of one queue.
 #[derive(Debug)]
 pub struct TcpReader {
-    tcp: Arc<Tcp>,
+    pub(super) tcp: Arc<Tcp>,
     /// The connection of the last segment: most come in trains.
     last: Option<Arc<Connection>>,
     resets: ResetLimit,
@@ -168,7 +168,7 @@ impl TcpReader {
         Some(connection)
     }
 
-    fn deliver(
+    pub(super) fn deliver(
         &mut self,
         now: Instant,
         connection: Arc<Connection>,
@@ -188,7 +188,16 @@ impl TcpReader {
             drop(tcb);
             return self.succeed(now, &connection, &segment, None, outcome);
         }
+        let (ack_was_due, challenged) = (tcb.pending.ack, tcb.hints.challenged);
         let arrival = tcb.on_segment(now, segment);
+        if tcb.hints.challenged
+            && !challenged
+            && !self.tcp.challenges.allow(now, connection.id.remote)
+        {
+            counters.count(Counter::TcpChallengesWithheld);
+            tcb.hints.challenged = false;
+            tcb.pending.ack = ack_was_due;
+        }
         tcb.take_wakers(&mut outcome.wakers);
         let state = tcb.state();
         drop(tcb);
@@ -230,14 +239,14 @@ impl TcpReader {
 
     /// True for the ACK that would complete a handshake while the accept queue is full.
     fn is_kept_waiting(&self, connection: &Connection, segment: &Segment) -> bool {
-        let (id, flags) = (&connection.id, segment.flags);
+        let flags = segment.flags;
         flags.contains(Flags::ACK)
             && !flags.contains(Flags::RST)
             && !flags.contains(Flags::SYN)
             && self
                 .tcp
                 .listeners
-                .find(id.local, id.local_port)
+                .find(&connection.id)
                 .is_some_and(|listener| listener.accept_queue_is_full())
     }
 
@@ -253,13 +262,11 @@ impl TcpReader {
         }
         self.tcp.half_open.fetch_sub(1, Ordering::Relaxed);
         let id = &connection.id;
-        let listener = self.tcp.listeners.find(id.local, id.local_port);
         if state == State::Closed {
-            if let Some(listener) = listener {
-                listener.forget(id);
-            }
+            self.tcp.listeners.forget(id);
             return;
         }
+        let listener = self.tcp.listeners.find(id);
         let accepted = listener.is_some_and(|it| it.complete(connection, &mut outcome.wakers));
         if !accepted {
             connection.tcb.lock().abort();
@@ -280,7 +287,7 @@ impl TcpReader {
             counters.drop_packet(Counter::TcpDropAddress, id);
             return;
         }
-        let listener = self.tcp.listeners.find(id.local, id.local_port);
+        let listener = self.tcp.listeners.find(id);
         let flags = segment.flags;
         match listener {
             Some(_) if flags.contains(Flags::RST) => {
@@ -291,16 +298,21 @@ impl TcpReader {
                 let opened = if flags.contains(Flags::FIN) || id.remote_port == 0 {
                     Err(Counter::TcpDropState)
                 } else {
-                    self.open(now, id, &listener, segment, iss_after)
+                    self.open(now, id, &listener, segment, iss_after, outcome)
                 };
-                match opened {
-                    Ok(connection) if connection.schedule() => outcome.output.push(connection),
-                    Ok(_) => {}
-                    Err(counter) => counters.drop_packet(counter, id),
+                if let Err(counter) = opened {
+                    counters.drop_packet(counter, id);
                 }
             }
             Some(_) if !flags.contains(Flags::ACK) => {
                 counters.drop_packet(Counter::TcpDropState, id);
+            }
+            Some(listener) if !flags.contains(Flags::SYN) => {
+                match self.redeem(now, id, &listener, segment, outcome) {
+                    Ok(true) => {}
+                    Ok(false) => self.refuse(now, id, segment, outcome),
+                    Err(counter) => self.tcp.counters.drop_packet(counter, id),
+                }
             }
             _ => self.refuse(now, id, segment, outcome),
         }
@@ -313,25 +325,36 @@ impl TcpReader {
         listener: &Listener,
         syn: &Segment,
         iss_after: Option<u32>,
-    ) -> Result<Arc<Connection>, Counter> {
+        outcome: &mut Outcome<Connection>,
+    ) -> Result<(), Counter> {
         let tcp = &self.tcp;
         if tcp.table.len() >= tcp.config.max_connections {
             return Err(Counter::TcpDropMemory);
         }
-        if tcp.half_open.load(Ordering::Relaxed) >= tcp.config.max_half_open {
-            return Err(Counter::TcpDropSynQueue);
-        }
+        let crowded = tcp.half_open.load(Ordering::Relaxed) >= tcp.config.max_half_open;
         let path = tcp.ip.path(id.remote, Some(id.local));
         let path = path.map_err(|_| Counter::IpDropNoRoute)?;
-        if let Some(evicted) = listener.admit()?.evicted
+        let evicted = match listener.admit(crowded)? {
+            Admission::Room { evicted } => evicted,
+            Admission::Cookie => {
+                self.answer_with_cookie(now, id, &path, listener, syn, outcome);
+                return Ok(());
+            }
+        };
+        if let Some(evicted) = evicted
             && let Some(oldest) = tcp.table.get(&evicted)
         {
             tcp.counters.drop_packet(Counter::TcpDropSynQueue, &evicted);
             // Silently: the peer of a flood is somebody who never sent that SYN.
             tcp.remove(&oldest);
         }
-        tcp.open_half(now, id, path, listener, syn, iss_after)
-            .ok_or(Counter::TcpDropState)
+        let connection = tcp
+            .open_half(now, id, path, listener, syn, iss_after)
+            .ok_or(Counter::TcpDropState)?;
+        if connection.schedule() {
+            outcome.output.push(connection);
+        }
+        Ok(())
     }
 
     fn refuse(

@@ -146,6 +146,12 @@ impl Tcb {
             .change(|options| options.send_buffer_bytes = bytes);
     }
 
+    /// Ready for more only while fewer bytes than this wait for their first transmission; none: whenever there is room.
+    pub fn set_not_sent_low_water(&mut self, bytes: Option<usize>) {
+        self.settings
+            .change(|options| options.not_sent_low_water_bytes = bytes);
+    }
+
     /// Fixes the size of the receive queue, in bytes, or lets it be tuned. The window that was offered
     /// is not taken back, and its scale stays.
     pub fn set_receive_buffer(&mut self, bytes: Option<usize>) {
@@ -162,6 +168,13 @@ impl Tcb {
     /// DSCP in the upper six bits (MUST-48, SHLD-21).
     pub fn set_tos(&mut self, tos: u8) {
         self.settings.change(|options| options.tos = tos);
+    }
+
+    /// What a router or the peer's host said of what is in flight, unless something has been acknowledged
+    /// since: the connection goes on trying (RFC 9293 §3.9.1.8, MUST-47; RFC 5461).
+    #[must_use]
+    pub const fn soft_error(&self) -> Option<super::Error> {
+        self.soft_error
     }
 
     /// What the layers below should hear of, once.

@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::challenge_limit::ChallengeLimit;
 use super::config::{Config, ListenOptions, SocketOptions};
 use super::gate::Gate;
 use super::isn::IsnGenerator;
-use super::listener::{Listener, Listeners};
+use super::listener::Listener;
+use super::listeners::Listeners;
 use super::ports::Ports;
+use super::pressure::Pressure;
 use super::settings::Parameters;
 use super::state::State;
 use super::table::Table;
@@ -34,6 +37,8 @@ pub struct Tcp {
     pub(super) half_open: AtomicUsize,
     /// Until when (in nanoseconds) unknown segments are met with silence.
     pub(super) hushed_until: AtomicU64,
+    pub(super) pressure: Pressure,
+    pub(super) challenges: ChallengeLimit,
     time_wait: TimeWaitQueue,
     ports: Ports,
 }
@@ -56,6 +61,13 @@ impl Tcp {
             table: Table::new(&local.derive(2)),
             listeners: Listeners::new(local.derive(3)),
             isn: IsnGenerator::new(secret),
+            pressure: Pressure::new(
+                config
+                    .cookie_secret
+                    .map_or(*local.derive(4).secret(), |it| it.0),
+                &local.derive(5),
+            ),
+            challenges: ChallengeLimit::new(config.challenges_per_second_per_host, local.derive(6)),
             gate: None,
             half_open: AtomicUsize::new(0),
             hushed_until: AtomicU64::new(0),
@@ -179,7 +191,7 @@ impl Tcp {
             0 => {
                 let mut opened = None;
                 self.ports.choose(path.source, remote, |port| {
-                    if self.listeners.find(path.source, port).is_none() {
+                    if !self.listeners.listens(path.source, port) {
                         opened = open(port);
                     }
                     opened.is_some()
@@ -218,7 +230,7 @@ impl Tcp {
         Some(connection)
     }
 
-    fn parameters(
+    pub(super) fn parameters(
         &self,
         id: &FourTuple,
         path: Path,
@@ -248,10 +260,7 @@ impl Tcp {
         }
         if connection.end_half_open() {
             self.half_open.fetch_sub(1, Ordering::Relaxed);
-            let id = &connection.id;
-            if let Some(listener) = self.listeners.find(id.local, id.local_port) {
-                listener.forget(id);
-            }
+            self.listeners.forget(&connection.id);
         }
     }
 

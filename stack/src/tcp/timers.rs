@@ -19,6 +19,8 @@ const BLACK_HOLE_AFTER: u8 = 2;
 const MAX_OPTIONS_BYTES: u64 = 40;
 /// Retransmissions of a SYN-ACK: a minute, as Linux.
 const SYN_ACK_RETRIES: u8 = 5;
+/// Two of the longest time-outs: one answer may be lost.
+const CLOSED_WINDOW_HEARD_WITHIN: Duration = Duration::from_secs(240);
 /// Time-outs of a connection that nobody holds any more (as Linux, `tcp_orphan_retries`).
 const ORPHAN_RETRIES: u8 = 8;
 
@@ -189,6 +191,11 @@ impl Tcb {
         }
         if self.released && retries > self.retry_limit() {
             return true;
+        }
+        // A peer that took its window back, and goes on to say that it is closed, is there (SHLD-17).
+        let heard = now.since(self.statistics.received_at) <= CLOSED_WINDOW_HEARD_WITHIN;
+        if self.snd.wnd == 0 && heard {
+            return false;
         }
         match self.settings.options().user_timeout {
             Some(_) => self.overdue(now),

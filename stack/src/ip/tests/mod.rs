@@ -2,6 +2,7 @@
 
 mod errors;
 mod fragments;
+mod hosts;
 mod incoming;
 mod outgoing;
 mod v6;

@@ -32,6 +32,7 @@ use crate::time::Instant;
 
 /// The service of this host.
 pub struct Service {
+    me: HostId,
     peer: HostId,
     carrier: Arc<dyn Carrier>,
     door: Arc<Door>,
@@ -66,6 +67,7 @@ impl Service {
         carrier: Arc<dyn Carrier>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            me,
             peer,
             door: Arc::new(Door::new(lease, Arc::clone(&carrier), peer)),
             carrier,
@@ -101,6 +103,13 @@ impl Service {
     /// What to add to our clock to have the peer's.
     pub fn peer_clock(&self, offset_ns: i64) {
         self.peer_clock_ns.store(offset_ns, Ordering::Relaxed);
+        // Both hosts count by the clock of the one that comes first.
+        if self.peer.0 < self.me.0
+            && let Some(stack) = self.stack()
+        {
+            let tcp = &stack.core().tcp;
+            tcp.share_cookie_clock(offset_ns / 1_000_000);
+        }
     }
 
     /// The peer's process is another one.

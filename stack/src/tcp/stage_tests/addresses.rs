@@ -146,9 +146,31 @@ fn a_listener_on_one_address_comes_before_one_on_all() {
     let tcp = &net.server.tcp;
     let all = tcp.listen("0.0.0.0:80".parse().unwrap(), ListenOptions::default());
     let one = net.server.listen(ListenOptions::default());
-    let found = tcp.listeners.find(SERVER.parse().unwrap(), 80).unwrap();
+    let id = FourTuple::new(server_addr(), "10.0.0.1:1".parse().unwrap());
+    let found = tcp.listeners.find(&id).unwrap();
     assert!(Arc::ptr_eq(&found, &one));
     tcp.close_listener(&one);
-    let found = tcp.listeners.find(SERVER.parse().unwrap(), 80).unwrap();
+    let found = tcp.listeners.find(&id).unwrap();
     assert!(Arc::ptr_eq(&found, &all.unwrap()));
+}
+
+#[test]
+fn one_host_gets_so_many_challenges_whatever_its_connections() {
+    // RFC 5961 §7.
+    let mut net = Net::with(Config {
+        challenges_per_second_per_host: 5,
+        ..Config::default()
+    });
+    let listener = net.server.listen(ListenOptions::default());
+    let clients: Vec<_> = (0..20).map(|_| net.client.connect(net.now)).collect();
+    net.settle();
+    while net.accept(&listener).is_some() {}
+    for client in &clients {
+        // A SYN in the middle of a connection (RFC 5961 §4).
+        let syn = syn_from(client.id.local_port);
+        net.server.receive(net.now, vec![syn]);
+    }
+    assert_eq!(net.server.out.len(), 5);
+    assert_eq!(net.server.count(Counter::TcpChallengeAcks), 5);
+    assert_eq!(net.server.count(Counter::TcpChallengesWithheld), 15);
 }

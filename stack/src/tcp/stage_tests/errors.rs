@@ -44,8 +44,11 @@ fn no_error_ends_a_connection_that_stands() {
     for kind in [
         ErrorKind::PortUnreachable,
         ErrorKind::ProtocolUnreachable,
+        ErrorKind::Unreachable { code: 0 },
         ErrorKind::Unreachable { code: 1 },
+        ErrorKind::Unreachable { code: 5 },
         ErrorKind::TimeExceeded,
+        ErrorKind::ParameterProblem,
         ErrorKind::SourceQuench,
     ] {
         net.client.receive_error(net.now, about(&sent, kind, None));

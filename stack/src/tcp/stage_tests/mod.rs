@@ -4,8 +4,12 @@
 mod accepting;
 mod addresses;
 mod connecting;
+mod cookies;
 mod errors;
+mod fields;
 mod goodput;
+mod options;
+mod sharing;
 mod timers;
 
 use std::net::{IpAddr, SocketAddr};
@@ -17,9 +21,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use outlive_driver::Capabilities;
 
+use super::gate::Gate;
 use super::{
-    Config, Connection, Error, Flags, ListenOptions, Listener, Outcome, SocketOptions, State, Tcp,
-    TcpReader, TcpWriter,
+    Config, Connection, Error, Flags, FourTuple, ListenOptions, Listener, Outcome, SocketOptions,
+    State, Tcp, TcpReader, TcpWriter,
 };
 use crate::checksum;
 use crate::counters::{Counter, Counters};
@@ -49,6 +54,10 @@ struct Host {
 
 impl Host {
     fn new(address: &str, config: Config) -> Self {
+        Self::gated(address, config, None)
+    }
+
+    fn gated(address: &str, config: Config, gate: Option<Arc<dyn Gate>>) -> Self {
         let counters = Arc::new(Counters::default());
         let ip = Ip::new(
             ip::Config {
@@ -60,7 +69,10 @@ impl Host {
             [7; 16],
         );
         let random = Random::from_seed(1);
-        let tcp = Tcp::new(config, [7; 16], random, Arc::new(ip), Arc::clone(&counters));
+        let mut tcp = Tcp::new(config, [7; 16], random, Arc::new(ip), Arc::clone(&counters));
+        if let Some(gate) = gate {
+            tcp = tcp.with_gate(gate);
+        }
         let tcp = Arc::new(tcp);
         Self {
             reader: TcpReader::new(Arc::clone(&tcp)),

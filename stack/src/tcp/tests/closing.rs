@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::pair::{CLIENT, Fate, Pair, SERVER, defaults};
-use crate::tcp::{Arrival, Error, Flags, Options, Segment, State};
+use super::pair::{CLIENT, Fate, Pair, SERVER, defaults, parameters};
+use crate::tcp::{Arrival, Error, Flags, Options, Parameters, Segment, State};
 
 const SHORT: Duration = Duration::from_millis(100);
 
@@ -197,4 +197,52 @@ fn a_fin_out_of_order_waits_for_what_is_missing() {
     assert_eq!(pair.states()[SERVER], State::CloseWait);
     pair.read(SERVER);
     assert_eq!(pair.ends[SERVER].received, b"12345");
+}
+
+/// The client is in TIME-WAIT.
+fn waiting(client: Parameters) -> Pair {
+    let mut pair = Pair::established(client, defaults());
+    pair.tcb(CLIENT).shutdown_write().unwrap();
+    pair.run_for(SHORT);
+    pair.tcb(SERVER).shutdown_write().unwrap();
+    pair.run_for(SHORT);
+    assert_eq!(pair.states()[CLIENT], State::TimeWait);
+    pair
+}
+
+#[test]
+fn a_newer_timestamp_takes_over_from_time_wait() {
+    // RFC 6191: the sequence number is one of the old connection, the clock is not.
+    let mut pair = waiting(defaults());
+    let expected = pair.forged(CLIENT).seq;
+    let recent = pair.tcb(CLIENT).timestamps.recent;
+    let syn = |value: u32| Segment {
+        seq: expected.wrapping_sub(5000),
+        flags: Flags::SYN,
+        options: Options {
+            timestamps: Some((value, 0)),
+            ..Options::default()
+        },
+        ..Segment::default()
+    };
+    let same = pair.deliver(CLIENT, syn(recent));
+    assert!(matches!(same, Arrival::Dropped(_)));
+    let newer = pair.deliver(CLIENT, syn(recent.wrapping_add(1)));
+    assert!(matches!(newer, Arrival::Reopen { .. }));
+}
+
+#[test]
+fn time_wait_can_be_protected_from_its_assassination() {
+    // RFC 1337: an old duplicate makes us acknowledge, and a peer that knows nothing any more answers that with a RST,
+    // exactly where we stand.
+    let protected = parameters(|config, _| config.time_wait_ignores_resets = true);
+    for (client, left) in [(protected, State::TimeWait), (defaults(), State::Closed)] {
+        let mut pair = waiting(client);
+        let mut rst = pair.forged(CLIENT);
+        rst.flags = Flags::RST;
+        pair.deliver(CLIENT, rst);
+        assert_eq!(pair.states()[CLIENT], left);
+        pair.run_for(Duration::from_secs(61));
+        assert_eq!(pair.states()[CLIENT], State::Closed);
+    }
 }

@@ -4,11 +4,14 @@ mod pair;
 
 mod closing;
 mod delayed_ack;
+mod errors;
 mod gate;
 mod hostile;
+mod karn;
 mod keepalive;
 mod kept;
 mod loss_recovery;
+mod low_water;
 mod nagle;
 mod opening;
 mod paws;

@@ -201,3 +201,20 @@ fn data_written_before_the_handshake_is_over_follows_it() {
     assert!(pair.at_end(SERVER));
     assert_eq!(pair.states(), [State::FinWait2, State::CloseWait]);
 }
+
+#[test]
+fn over_ipv6_the_segment_sizes_are_those_of_ipv6() {
+    let mut over_ipv6 = defaults();
+    over_ipv6.path.source = "2001:db8::1".parse().unwrap();
+    let mut pair = Pair::new(over_ipv6.clone(), over_ipv6.clone());
+    pair.open();
+    pair.transmit();
+    assert_eq!(pair.sent[0].segment.options.mss, Some(1440));
+    let syn = Segment {
+        flags: Flags::SYN,
+        window: 20_000,
+        ..Segment::default()
+    };
+    let tcb = Tcb::accept(over_ipv6, pair.now, 1, &syn);
+    assert_eq!(tcb.info().snd_mss, 1220, "MUST-15");
+}

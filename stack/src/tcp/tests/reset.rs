@@ -126,3 +126,15 @@ fn in_syn_received_a_rst_goes_back_to_nothing() {
     reset(&mut pair, 0);
     assert_eq!(pair.states()[SERVER], State::Closed);
 }
+
+#[test]
+fn a_reset_may_carry_data() {
+    // SHLD-2: what some hosts put there is text that says why.
+    let mut pair = Pair::established(defaults(), defaults());
+    let mut segment = pair.forged(SERVER);
+    segment.flags = Flags::RST;
+    segment.payload = bytes::Bytes::from_static(b"too many connections");
+    pair.deliver(SERVER, segment);
+    assert_eq!(pair.error(SERVER), Some(Error::Reset));
+    assert_eq!(pair.tcb(SERVER).recv(&mut [0]), Err(Error::Reset));
+}

@@ -68,3 +68,22 @@ fn the_pointer_arrives_although_the_window_is_closed() {
     pair.deliver(SERVER, segment);
     assert!(pair.tcb(SERVER).take_urgent_news());
 }
+
+#[test]
+fn who_waits_for_data_is_woken_for_urgent_data_alone() {
+    // MUST-32: the pointer comes before its data.
+    let mut pair = Pair::established(defaults(), defaults());
+    let noop = &mut Context::from_waker(Waker::noop());
+    assert!(pair.tcb(SERVER).poll_readable(noop).is_pending());
+    let mut wakers = Vec::new();
+    pair.tcb(SERVER).take_wakers(&mut wakers);
+    assert!(wakers.is_empty());
+    let mut segment = pair.forged(SERVER);
+    segment.flags = Flags::ACK.with(Flags::URG);
+    segment.urgent = 5;
+    pair.deliver(SERVER, segment);
+    pair.tcb(SERVER).take_wakers(&mut wakers);
+    assert_eq!(wakers.len(), 1);
+    assert!(pair.tcb(SERVER).take_urgent_news());
+    assert_eq!(pair.tcb(SERVER).urgent_ahead(), 5);
+}

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::pair::{CLIENT, Pair, SERVER, defaults, parameters, path, pattern, rough};
-use crate::tcp::{Flags, Parameters};
+use super::pair::{CLIENT, Fate, Pair, SERVER, defaults, parameters, path, pattern, rough};
+use crate::tcp::{Flags, Parameters, State};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
@@ -119,4 +119,61 @@ fn data_beyond_the_edge_is_cut_off() {
     large.payload = Bytes::from(vec![1; 60_000]);
     pair.deliver(SERVER, large);
     assert_eq!(pair.tcb(SERVER).readable_bytes(), 4096);
+}
+
+#[test]
+fn the_window_is_unsigned() {
+    // MUST-1: as a signed number 65,535 would be nothing.
+    let client = parameters(|config, _| {
+        config.window_scaling = false;
+        config.initial_window_segments = 100;
+    });
+    let mut pair = Pair::established(client, defaults());
+    let mut opens = pair.forged(CLIENT);
+    opens.window = u16::MAX;
+    pair.deliver(CLIENT, opens);
+    pair.write(CLIENT, &[1; 100_000]);
+    pair.transmit();
+    let in_flight: usize = pair
+        .sent_by(CLIENT)
+        .iter()
+        .map(super::pair::Sent::len)
+        .sum();
+    assert!((60_000..=65_535).contains(&in_flight), "{in_flight}");
+}
+
+#[test]
+fn a_scaled_window_is_used_beyond_16_bits() {
+    let server = parameters(|_, options| options.receive_buffer_bytes = Some(1 << 20));
+    let client = parameters(|config, options| {
+        config.initial_window_segments = 1000;
+        options.send_buffer_bytes = Some(1 << 20);
+    });
+    let mut pair = Pair::established(client, server);
+    pair.ends[SERVER].reads = false;
+    pair.write(CLIENT, &[1; 500_000]);
+    pair.run_for(Duration::from_millis(500));
+    assert_eq!(pair.tcb(SERVER).readable_bytes(), 500_000);
+}
+
+#[test]
+fn a_window_that_shrank_does_not_end_the_connection() {
+    // MUST-35, SHLD-17: what was in flight lies beyond the edge now, and the peer goes on to say so.
+    let mut pair = Pair::established(defaults(), defaults());
+    pair.write(CLIENT, &[1; 14_480]);
+    pair.transmit();
+    pair.ends[SERVER].forget();
+    pair.filter = Box::new(|_| Fate::Drop);
+    let start = pair.now;
+    while pair.now.since(start) < Duration::from_secs(3600) {
+        let sent = pair.sent.len();
+        pair.run_for(Duration::from_secs(1));
+        if pair.sent.len() > sent {
+            let mut closed = pair.forged(CLIENT);
+            closed.window = 0;
+            pair.deliver(CLIENT, closed);
+        }
+        assert_eq!(pair.states()[CLIENT], State::Established, "{:?}", pair.now);
+    }
+    assert!(pair.sent.len() > 30, "it is probed");
 }

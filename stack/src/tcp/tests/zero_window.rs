@@ -116,3 +116,21 @@ fn fin_waits_for_the_window_too() {
     assert_eq!(pair.ends[SERVER].received, vec![5; 60_000]);
     assert!(pair.at_end(SERVER));
 }
+
+#[test]
+fn the_first_probe_comes_after_an_rto() {
+    // SHLD-29. The window is closed exactly, so that no small segment is waiting to be forced through.
+    let server = parameters(|_, options| options.receive_buffer_bytes = Some(14_480));
+    let mut pair = Pair::established(defaults(), server);
+    pair.ends[SERVER].reads = false;
+    pair.write(CLIENT, &[5; 60_000]);
+    pair.run_to(|pair| {
+        let info = pair.tcb(CLIENT).info();
+        info.snd_wnd == 0 && info.in_flight == 0
+    });
+    let (closed_at, rto) = (pair.now, pair.tcb(CLIENT).info().rto);
+    pair.sent.clear();
+    pair.run_for(2 * rto);
+    let waited = pair.sent_by(CLIENT)[0].at.since(closed_at);
+    assert!(waited >= rto && waited < rto * 3 / 2, "{waited:?} {rto:?}");
+}
