@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use outlive::checksum;
 use outlive::engine::clock;
 use outlive::packet::{RxChecksum, RxFrame};
 use outlive::wire::ethernet::{self, MacAddr, TYPE_ARP, TYPE_IPV4};
@@ -258,6 +259,8 @@ fn segment(index: usize, header: tcp::Header, payload: &[u8]) -> RxFrame {
         destination: SERVICE,
     }
     .emit(&[], ip);
+    let checksum = checksum::checksum(ip).to_be_bytes();
+    ip[ipv4::CHECKSUM_OFFSET..][..2].copy_from_slice(&checksum);
     header.emit(tcp);
     data.extend_from_slice(payload);
     RxFrame {
