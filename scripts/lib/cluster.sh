@@ -38,7 +38,7 @@ mac_for() {
 }
 
 # cluster_config [TOML]: writes the key and a configuration for each host into $WORK; further lines of TOML
-# are added to each.
+# are added to each. Their state folders are in $STATE, if that is set.
 cluster_config() {
   local i
   (umask 077 && "$OUTLIVE" key >"$WORK/key")
@@ -46,7 +46,7 @@ cluster_config() {
     cat >"$WORK/$i.toml" <<TOML
 me = $i
 key_file = "key"
-state_dir = "state$i"
+state_dir = "${STATE:+$STATE/}state$i"
 hosts = [
   { id = 0, paths = ["10.88.0.10:7700", "10.77.0.10:7700"] },
   { id = 1, paths = ["10.88.0.11:7700", "10.77.0.11:7700"] },

@@ -28,8 +28,8 @@ use outlive::time::Instant;
 
 /// How long `outlive handover` waits for the other host to serve.
 const HANDOVER_PATIENCE: Duration = Duration::from_secs(10);
-/// How often it looks.
-const HANDOVER_LOOK: Duration = Duration::from_millis(1);
+/// How often it looks, and does what is due: sooner than the thread of the work would.
+const HANDOVER_LOOK: Duration = Duration::from_micros(200);
 
 /// A host that serves, or is ready to.
 pub struct Server {
@@ -245,7 +245,7 @@ impl Host for Served {
     fn work(&self, now: Instant) {
         let heard = self.times.lock().heard;
         self.node.work(now);
-        let takeover = self.node.status().service.takeover;
+        let takeover = self.node.takeover();
         let mut times = self.times.lock();
         if let Some((takeover, heard)) = takeover.zip(heard)
             && times.detection.is_none_or(|(at, _)| at != takeover.at)
@@ -360,8 +360,9 @@ impl Controlled for Served {
         })?;
         loop {
             std::thread::sleep(HANDOVER_LOOK);
-            let view = self.node.status().service.view;
-            let took = clock::now().since(start);
+            let now = clock::now();
+            self.node.work(now);
+            let (view, took) = (self.node.view(), now.since(start));
             if view.primary != self.config.me {
                 return Ok(format!(
                     "{} serves, epoch {}, after {:.1} ms",

@@ -99,6 +99,7 @@ fn make_film(folder: &Path, scene: Scene) -> anyhow::Result<&'static str> {
 fn measure(options: &TakeoverOptions, pair: &mut Pair) -> anyhow::Result<Line> {
     let streams = options.scene != Scene::Idle;
     let count = options.connections as usize;
+    let journal_bytes = pair.status().journal_bytes / count;
     pair.clients.begin_watch();
     let (start, cpu) = (clock::now(), cpu_time()?);
     pair.take_over(start);
@@ -131,6 +132,7 @@ fn measure(options: &TakeoverOptions, pair: &mut Pair) -> anyhow::Result<Line> {
     ensure!(adopted == count, "{adopted} of {count} were taken over");
     let line = Line::new("takeover", &options.label)
         .number("connections", count)
+        .number("journal_bytes_each", journal_bytes)
         .fraction("serve_ms", ms(Some(served)))
         .fraction("probed_ms", ms(probed))
         .fraction("heard_ms", ms(heard));

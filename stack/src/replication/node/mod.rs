@@ -21,7 +21,7 @@ use super::carrier::{Carrier, Channel, Fence, Storage};
 use super::clock_offset::ClockOffset;
 use super::membership::{self, Durable, Lease, Membership, Output, PathId};
 use super::message::{Malformed, Message};
-use super::service::Service;
+use super::service::{Service, Takeover};
 use super::status::Status;
 use super::view::{HostId, View};
 use crate::engine::{Permit, Stack};
@@ -296,7 +296,19 @@ impl Node {
         paths.any(|(known, up)| known == path && up)
     }
 
-    /// What is known now.
+    /// The view that this host acts upon.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.service.current_view()
+    }
+
+    /// The last takeover by this host.
+    #[must_use]
+    pub fn takeover(&self) -> Option<Takeover> {
+        self.service.last_takeover()
+    }
+
+    /// What is known now. Looks at every connection: not for every turn of a thread.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         let voting = self.membership.lock();

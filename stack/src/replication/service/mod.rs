@@ -23,7 +23,7 @@ use super::message::{Hint, Message};
 use super::primary::{Held, Standing};
 use super::replica::{Effects, Replica, Role};
 use super::status::Status;
-use super::view::HostId;
+use super::view::{HostId, View};
 use crate::engine::{Permit, Stack, WeakStack};
 use crate::ip::RxPacket;
 use crate::tcp::gate::{Commit, Decision, Gate};
@@ -246,6 +246,18 @@ impl Service {
     /// This host is not, or may not be, the primary any more: nothing leaves from now on.
     pub fn close(&self) {
         self.door.close();
+    }
+
+    /// The newest view that was taken up.
+    #[must_use]
+    pub fn current_view(&self) -> View {
+        self.replica.lock().view
+    }
+
+    /// The last takeover by this host.
+    #[must_use]
+    pub fn last_takeover(&self) -> Option<Takeover> {
+        *self.takeover.lock()
     }
 
     /// What is known now.
