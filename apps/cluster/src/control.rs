@@ -23,8 +23,10 @@ const NAME: &str = "control";
 /// A request is a word.
 const MOST_REQUEST_BYTES: u64 = 64;
 const MOST_ANSWER_BYTES: u64 = 1 << 20;
-/// Who connects and says nothing does not keep others waiting for longer.
+/// Who connects and says nothing does not keep a thread for longer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Requests at a time: `outlive status` is answered while a handover runs. Others wait in the socket's queue.
+const MOST_AT_ONCE: usize = 4;
 
 /// What can be asked of a running host.
 pub trait Controlled: Send + Sync + 'static {
@@ -70,7 +72,7 @@ fn socket_path(state_dir: &Path) -> PathBuf {
     state_dir.join(NAME)
 }
 
-/// Answers requests from now on, on a thread of its own.
+/// Answers requests from now on, on threads of its own.
 ///
 /// # Errors
 /// When the socket cannot be made. The state folder's lock is held by the caller, so an old socket is nobody's.
@@ -79,15 +81,19 @@ pub fn listen(state_dir: &Path, host: Arc<dyn Controlled>) -> Result<(), Control
     let _ = std::fs::remove_file(&path);
     let failed = |error| ControlError::Listen(path.clone(), error);
     let listener = UnixListener::bind(&path).map_err(failed)?;
-    let serve = move || {
+    let serve = move |listener: UnixListener| {
         for stream in listener.incoming() {
             if let Err(error) = stream.and_then(|stream| answer(&stream, &*host)) {
                 tracing::debug!(%error, "a request on the control socket broke off");
             }
         }
     };
-    let thread = std::thread::Builder::new().name("control".into());
-    thread.spawn(serve).map_err(failed)?;
+    // Each of them accepts.
+    for _ in 0..MOST_AT_ONCE {
+        let (listener, serve) = (listener.try_clone().map_err(failed)?, serve.clone());
+        let thread = std::thread::Builder::new().name("control".into());
+        thread.spawn(move || serve(listener)).map_err(failed)?;
+    }
     Ok(())
 }
 
@@ -147,6 +153,8 @@ pub fn handover(state_dir: &Path) -> Result<String, ControlError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
     use super::*;
     use crate::report::tests::example;
 
@@ -172,6 +180,35 @@ mod tests {
             refusal.starts_with("host 1 has no complete copy"),
             "{refusal}"
         );
+    }
+
+    /// Its handover begins and ends when somebody else says so.
+    struct Busy(Barrier);
+
+    impl Controlled for Busy {
+        fn report(&self) -> Report {
+            example()
+        }
+
+        fn handover(&self) -> Result<String, String> {
+            self.0.wait();
+            self.0.wait();
+            Ok("done".into())
+        }
+    }
+
+    #[test]
+    fn a_request_that_takes_long_keeps_nobody_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Arc::new(Busy(Barrier::new(2)));
+        listen(folder.path(), Arc::clone(&host) as Arc<dyn Controlled>).unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| handover(folder.path()));
+            host.0.wait();
+            assert_eq!(status(folder.path()).unwrap(), example());
+            host.0.wait();
+            assert_eq!(waiting.join().unwrap().unwrap(), "done");
+        });
     }
 
     #[test]

@@ -76,6 +76,7 @@ pub fn options(config: &Config) -> Result<membership::Config, StartError> {
     let incarnation = getrandom::u64().map_err(|error| StartError::Random(error.into()))?;
     let mut options = membership::Config {
         preferred: config.preferred,
+        first_start: config.first_start,
         heartbeat_interval: config.detection.interval,
         multiplier: config.detection.multiplier,
         lease: config.lease.duration,

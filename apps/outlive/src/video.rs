@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use outlive::engine::Stack;
+use outlive::socket::ReplayOptions;
 use outlive_app::{NetworkOptions, StackKind, StopSignals, print_summary};
 use outlive_cluster::server::Server as ClusterServer;
 use outlive_video::server::{Config, Phase, Server};
@@ -125,7 +126,7 @@ fn serve_on_outlive(
 ) -> anyhow::Result<()> {
     let stack = outlive_app::open(&options.network)?;
     let address = SocketAddr::new(options.network.address().address, options.port);
-    outlive_transport::start(server, &stack, address)
+    outlive_transport::start(server, &stack, address, ReplayOptions::default())
         .with_context(|| format!("cannot listen on {address}"))?;
     announce(options, address, options.network.interface_name()?)?;
     stop.wait();
@@ -140,11 +141,11 @@ fn serve_in_cluster(
     stop: StopSignals,
 ) -> anyhow::Result<()> {
     let Member { config, network } = member;
-    let me = config.me;
+    let (me, replay) = (config.me, config.survival.replay);
     let host = ClusterServer::open(config)?;
     let stack = outlive_app::open_shared(&network, |engine| host.configure(engine))?;
     let address = SocketAddr::new(network.address().address, options.port);
-    outlive_transport::start(server, &stack, address)
+    outlive_transport::start(server, &stack, address, replay)
         .with_context(|| format!("cannot listen on {address}"))?;
     host.accompany(Arc::new(Catalogues::new(server)?))?;
     host.start(&stack)?;

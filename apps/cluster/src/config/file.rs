@@ -17,6 +17,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) preferred: u8,
     #[serde(default)]
+    pub(super) first_start: bool,
+    #[serde(default)]
     pub(super) hosts: Vec<Host>,
     pub(super) service: Option<Service>,
     #[serde(default)]
@@ -144,6 +146,19 @@ pub(super) struct Survival {
     pub(super) journal_mb: usize,
     pub(super) commit_timeout_ms: u64,
     pub(super) lockstep: bool,
+    pub(super) replay_log_kb: u32,
+    pub(super) replay_hot: Hot,
+}
+
+/// When the other host's handler follows along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(super) enum Hot {
+    #[serde(rename = "never")]
+    Never,
+    #[serde(rename = "when full")]
+    WhenFull,
+    #[serde(rename = "always")]
+    Always,
 }
 
 impl Default for Survival {
@@ -152,6 +167,8 @@ impl Default for Survival {
             journal_mb: 1024,
             commit_timeout_ms: 200,
             lockstep: false,
+            replay_log_kb: 256,
+            replay_hot: Hot::WhenFull,
         }
     }
 }

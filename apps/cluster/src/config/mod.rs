@@ -17,6 +17,7 @@ use thiserror::Error;
 use crate::id::HostId;
 pub use file::{Device, Service};
 use file::{File, Method};
+use outlive::replication::{Hot, ReplayOptions};
 
 /// An example of the file, with every key.
 pub const EXAMPLE: &str = include_str!("../../example.toml");
@@ -116,6 +117,8 @@ pub struct Survival {
     /// For comparison only: the other host agrees to every segment of data before it leaves, and is told
     /// of every segment that arrives.
     pub lockstep: bool,
+    /// How connections that continue by replay do so.
+    pub replay: ReplayOptions,
 }
 
 /// A checked configuration.
@@ -131,6 +134,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Who serves first.
     pub preferred: HostId,
+    /// The cluster never had a view before: somebody promises that.
+    pub first_start: bool,
     /// All hosts, this one too.
     pub hosts: Vec<Host>,
     /// What clients connect to; none on the witness.
@@ -231,6 +236,7 @@ fn check(path: &Path, file: File, me: Option<u8>) -> Result<Config, String> {
         key_file: beside(file.key_file),
         state_dir: beside(file.state_dir),
         preferred: HostId(file.preferred),
+        first_start: file.first_start,
         hosts: file
             .hosts
             .into_iter()
@@ -387,6 +393,24 @@ fn check_survival(given: file::Survival) -> Result<Survival, String> {
             60_000,
         )?,
         lockstep: given.lockstep,
+        replay: check_replay(given)?,
+    })
+}
+
+fn check_replay(given: file::Survival) -> Result<ReplayOptions, String> {
+    if !(1..=1 << 20).contains(&given.replay_log_kb) {
+        return Err(format!(
+            "survival.replay_log_kb = {}: write a number from 1 to 1048576",
+            given.replay_log_kb
+        ));
+    }
+    Ok(ReplayOptions {
+        log_bytes: given.replay_log_kb << 10,
+        hot: match given.replay_hot {
+            file::Hot::Never => Hot::Never,
+            file::Hot::WhenFull => Hot::WhenFull,
+            file::Hot::Always => Hot::Always,
+        },
     })
 }
 

@@ -218,3 +218,30 @@ fn a_server_needs_a_service_and_a_witness_does_not() {
     refused(parse(&text), &["[service] is missing"]);
     assert!(Config::parse(Path::new("x"), &text, Some(2)).is_ok());
 }
+
+#[test]
+fn how_connections_are_replayed_can_be_chosen() {
+    let usual = parse(EXAMPLE).unwrap();
+    assert_eq!(usual.survival.replay, ReplayOptions::default());
+    assert!(!usual.first_start);
+    let hot = example_with("\"when full\"  ", "\"always\"  ").unwrap();
+    assert_eq!(hot.survival.replay.hot, Hot::Always);
+    let log = example_with("replay_log_kb = 256", "replay_log_kb = 64").unwrap();
+    assert_eq!(log.survival.replay.log_bytes, 64 << 10);
+    refused(
+        example_with("replay_log_kb = 256", "replay_log_kb = 0"),
+        &["replay_log_kb", "from 1"],
+    );
+    refused(
+        example_with("\"when full\"  ", "\"sometimes\"  "),
+        &[&line_of("replay_hot"), "sometimes"],
+    );
+}
+
+#[test]
+fn a_first_start_is_promised_to_the_membership() {
+    let promised = example_with("first_start = false", "first_start = true").unwrap();
+    assert!(crate::membership::options(&promised).unwrap().first_start);
+    let usual = parse(EXAMPLE).unwrap();
+    assert!(!crate::membership::options(&usual).unwrap().first_start);
+}

@@ -75,19 +75,26 @@ impl Doorman {
             }
             for (listener, fd) in listeners.iter().zip(&fds) {
                 if is_ready(fd) {
-                    self.accept(scope, listener);
+                    self.accept(scope, listener, stop);
                 }
             }
         }
     }
 
-    fn accept<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, listener: &TcpListener) {
+    fn accept<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        listener: &TcpListener,
+        stop: &Wake,
+    ) {
         let (socket, from) = match listener.accept() {
             Ok(accepted) => accepted,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a link");
-                std::thread::sleep(ACCEPT_PAUSE);
+                // There is nothing to wait for but the end.
+                let mut end = [PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
+                let _ = wait(&mut end, Some(ACCEPT_PAUSE));
                 return;
             }
         };

@@ -59,8 +59,11 @@ impl Refusal {
         }
     }
 
-    /// Counts it and says so at debug.
+    /// Counts it and says so at debug; a wrong key is a mistake that somebody should hear of, once.
     pub(crate) fn note(self, counters: &Counters, from: SocketAddr, what: &str) {
+        if self == Self::Key && counters.get(self.event()) == 0 {
+            tracing::warn!(%from, "refused: {self}; further ones are counted in `outlive status --json`");
+        }
         counters.count(self.event());
         tracing::debug!(%from, reason = %self, "refused {what}");
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 use outlive::engine::clock;
+use outlive::socket::ReplayOptions;
 use outlive::time::Instant;
 use outlive_video::server::{Config, Server};
 use outlive_video::transport::outlive as transport;
@@ -76,7 +77,8 @@ pub(crate) fn run(options: &TakeoverOptions) -> anyhow::Result<()> {
     runtime.block_on(server.catalogue());
     for host in 0..2 {
         let address = SocketAddr::from((pair::SERVICE, pair::PORT));
-        transport::start(&server, &pair.stack(host), address)?;
+        let replay = ReplayOptions::default();
+        transport::start(&server, &pair.stack(host), address, replay)?;
     }
     pair.open(PATIENCE)?;
     if options.scene == Scene::Gigabyte {

@@ -119,13 +119,17 @@ impl Transport for OutliveTransport {
 }
 
 /// Listens on `address` and serves connections, on the stack's threads, until the server stops. Where the
-/// stack has another host to rely on, connections outlive this one by replay.
+/// stack has another host to rely on, connections outlive this one by `replay`.
 ///
 /// # Errors
 /// When the port is in use on this stack, or the operating system gives no thread.
-pub fn start(server: &Arc<Server>, stack: &Stack, address: SocketAddr) -> io::Result<()> {
-    let survival = Survival::Replay(ReplayOptions::default());
-    let listener = TcpListener::bind_surviving(stack, address, survival)?;
+pub fn start(
+    server: &Arc<Server>,
+    stack: &Stack,
+    address: SocketAddr,
+    replay: ReplayOptions,
+) -> io::Result<()> {
+    let listener = TcpListener::bind_surviving(stack, address, Survival::Replay(replay))?;
     let timers = Arc::new(Timers::start()?);
     stack
         .spawn(accept(Arc::clone(server), listener, timers))
