@@ -1,18 +1,22 @@
 //! Where uploads go: nowhere (the sink) or into a folder, under a temporary name until they are
 //! complete. Either way their bytes are counted and hashed.
+//!
+//! Whoever writes a temporary file holds its lock (flock(2)), and the kernel lets go of it when that process dies,
+//! however it dies. So a temporary file that can be locked is nobody's: the next process to open the folder removes it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use sha2::{Digest as _, Sha256};
@@ -21,6 +25,10 @@ use crate::http::entity_tag::Digest;
 use crate::media::Library;
 use crate::media::library::FolderError;
 use crate::pool::Pool;
+
+/// What temporary names begin and end with.
+const PREFIX: &str = ".upload-";
+const SUFFIX: &str = ".part";
 
 /// The folder that uploads go to.
 #[derive(Debug)]
@@ -31,13 +39,19 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    /// Opens the folder.
+    /// Opens the folder, and removes what processes that were killed left in it.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn open(path: &Path, disk: Arc<Pool>) -> Result<Self, FolderError> {
         let library = Library::open(path, disk)?;
         let folder = File::open(path).map_err(|error| FolderError::Io(path.into(), error))?;
+        match remove_leftovers(path, &folder) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "removed uploads of a process that was killed"),
+            // They are in nobody's way.
+            Err(error) => tracing::warn!(%error, "cannot look for uploads that broke off"),
+        }
         Ok(Self {
             library,
             folder: Arc::new(folder.into()),
@@ -139,11 +153,33 @@ impl Intake {
     }
 }
 
+/// Removes the temporary files that nobody writes: how many.
+fn remove_leftovers(path: &Path, folder: &File) -> io::Result<usize> {
+    let mut count = 0;
+    for entry in std::fs::read_dir(path)? {
+        let name = entry?.file_name();
+        let is_temporary = name.as_bytes().starts_with(PREFIX.as_bytes())
+            && name.as_bytes().ends_with(SUFFIX.as_bytes());
+        if !is_temporary {
+            continue;
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let Ok(file) = openat(folder, name.as_os_str(), flags, Mode::empty()) else {
+            continue;
+        };
+        if Flock::lock(File::from(file), FlockArg::LockExclusiveNonblock).is_ok() {
+            unlinkat(folder, name.as_os_str(), UnlinkatFlags::NoRemoveDir)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
 /// A file that is removed again unless it is published.
 #[derive(Debug)]
 struct Temporary {
     folder: Arc<OwnedFd>,
-    file: File,
+    file: Flock<File>,
     temporary_name: String,
     name: OsString,
     published: bool,
@@ -154,29 +190,34 @@ impl Temporary {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let temporary_name = format!(".upload-{}-{number}.part", std::process::id());
+            let temporary_name = format!("{PREFIX}{}-{number}{SUFFIX}", std::process::id());
             let flags = OFlag::O_WRONLY
                 | OFlag::O_CREAT
                 | OFlag::O_EXCL
                 | OFlag::O_CLOEXEC
                 | OFlag::O_NOFOLLOW;
-            match openat(
+            let file = match openat(
                 folder.as_fd(),
                 temporary_name.as_str(),
                 flags,
                 Mode::from_bits_truncate(0o644),
             ) {
-                Ok(file) => {
-                    return Ok(Self {
-                        folder,
-                        file: file.into(),
-                        temporary_name,
-                        name,
-                        published: false,
-                    });
-                }
-                Err(Errno::EEXIST) => {}
+                Ok(file) => File::from(file),
+                Err(Errno::EEXIST) => continue,
                 Err(error) => return Err(error.into()),
+            };
+            // Between the two lines, who cleans up may have locked it and removed it.
+            let locked = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+            if let Ok(file) = locked
+                && file.metadata()?.nlink() > 0
+            {
+                return Ok(Self {
+                    folder,
+                    file,
+                    temporary_name,
+                    name,
+                    published: false,
+                });
             }
         }
     }
@@ -245,6 +286,27 @@ mod tests {
             std::fs::read(folder.path().join("film.mp4")).expect("read"),
             b"abc"
         );
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_what_is_written_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || {
+            let disk = Arc::new(Pool::start("disk", 0).expect("a pool"));
+            Uploads::open(folder.path(), disk).expect("uploads")
+        };
+        for name in [".upload-1-0.part", ".upload-other", "film.part"] {
+            std::fs::write(folder.path().join(name), b"half").expect("written");
+        }
+        let uploads = open();
+        let mut intake = uploads.begin("film.mp4".into())().expect("begun");
+        // Another process of the same folder starts meanwhile.
+        let _other = open();
+        intake.absorb(&[Bytes::from_static(b"abc")]);
+        assert!(intake.finish().created.expect("published"));
+        let mut names = names(folder.path());
+        names.sort();
+        assert_eq!(names, [".upload-other", "film.mp4", "film.part"]);
     }
 
     #[test]
