@@ -129,3 +129,51 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::JOIN_PATIENCE;
+    use super::*;
+    use crate::replication::view::{HostId, HostSet, View};
+
+    /// Gives what `from` says to `to`; how many messages that were.
+    fn pass(now: Instant, from: &mut Effects, to: &mut Replica, answers: &mut Effects) -> usize {
+        let messages: Vec<_> = from.send.drain(..).collect();
+        for (_, bytes) in &messages {
+            let message = Message::decode(bytes.clone()).expect("a message");
+            to.receive(now, message, answers);
+        }
+        messages.len()
+    }
+
+    #[test]
+    fn a_copy_that_was_dropped_when_the_process_turned_out_to_be_new_is_asked_for_again() {
+        let (mut now, mut said, mut answered) =
+            (Instant::ZERO, Effects::default(), Effects::default());
+        let view = View {
+            epoch: Epoch(2),
+            primary: HostId(0),
+            in_sync: HostSet::only(HostId(0)),
+        };
+        let mut hosts = [HostId(0), HostId(1)].map(|me| Replica::new(me, 1 << 20));
+        for host in &mut hosts {
+            host.view(now, view, &mut said);
+            host.connected(now, true, &mut said);
+        }
+        let [primary, backup] = &mut hosts;
+        backup.poll(now, &mut said);
+        assert!(pass(now, &mut said, primary, &mut answered) > 0);
+        assert!(pass(now, &mut answered, backup, &mut said) > 0);
+        // Heartbeats are slower than the channels.
+        primary.peer_restarted(&mut answered);
+        pass(now, &mut said, primary, &mut answered);
+        assert!(!primary.wants_join());
+
+        now = now + JOIN_PATIENCE;
+        backup.poll(now, &mut said);
+        while pass(now, &mut said, primary, &mut answered) > 0 {
+            pass(now, &mut answered, backup, &mut said);
+        }
+        assert!(primary.wants_join());
+    }
+}

@@ -22,6 +22,9 @@ use crate::time::Instant;
 const HINT_BYTES: u64 = 64 << 10;
 /// A backup asks to be brought up this often.
 const HELLO_EVERY: Duration = Duration::from_millis(100);
+/// A copy that makes no progress for so long is asked for once more: the primary may have begun it and then dropped it,
+/// when it heard only afterwards that this process is a new one.
+const JOIN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a host is in the newest view that it knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -297,7 +300,7 @@ impl Replica {
             Message::Applied { next, .. } => self.applied(now, next, effects),
             Message::Begin { first, .. } => {
                 self.backup.begin(first, &mut self.journals);
-                self.hello_at = Instant::FAR_FUTURE;
+                self.hello_at = self.next_hello(now);
                 effects.news.append(&mut self.journals.take_news());
             }
             Message::Entries { first, entries, .. } => {
@@ -344,10 +347,19 @@ impl Replica {
                 next: self.backup.next(),
             };
             effects.send.push((Channel::Commit, applied.to_bytes()));
-            self.hello_at = Instant::FAR_FUTURE;
+            self.hello_at = self.next_hello(now);
         } else {
             self.refusals.out_of_place += 1;
             self.hello_at = self.hello_at.min(now + HELLO_EVERY);
+        }
+    }
+
+    /// While all goes well; a view that counts this host in says that it does.
+    fn next_hello(&self, now: Instant) -> Instant {
+        if self.view.in_sync.contains(self.me) {
+            Instant::FAR_FUTURE
+        } else {
+            now + JOIN_PATIENCE
         }
     }
 
