@@ -15,6 +15,7 @@ package_of() {
     ping) echo iputils-ping ;;
     sysctl) echo procps ;;
     column) echo bsdextrautils ;;
+    nft) echo nftables ;;
     update-ca-certificates) echo ca-certificates ;;
     *) echo "$1" ;;
   esac

@@ -7,10 +7,14 @@ use super::command::{Finished, require};
 use super::sandbox::Netns;
 use super::topology::{CLIENT, SERVER};
 
+/// Bytes of a frame that are kept where only headers are looked at.
+const HEADERS: &str = "128";
+
 /// A running recorder.
 pub struct Capture<'a> {
     netns: Netns<'a>,
     file: PathBuf,
+    pid_file: PathBuf,
     child: Child,
 }
 
@@ -38,13 +42,30 @@ impl<'a> Capture<'a> {
     /// When the recorder cannot be started.
     #[must_use]
     pub fn start(netns: Netns<'a>, interface: &str) -> Self {
+        Self::with(netns, &["-i", interface])
+    }
+
+    /// Starts to record the headers of what passes `interface` and `filter`, in the language of pcap-filter(7).
+    ///
+    /// # Panics
+    /// When the recorder cannot be started.
+    #[must_use]
+    pub fn filtered(netns: Netns<'a>, interface: &str, filter: &str) -> Self {
+        Self::with(netns, &["-i", interface, "-s", HEADERS, "-f", filter])
+    }
+
+    fn with(netns: Netns<'a>, options: &[&str]) -> Self {
         require(&["dumpcap", "tshark"]);
-        let file = netns.folder().join("capture.pcapng");
+        let name = format!("capture-{}", super::count());
+        let file = netns.folder().join(format!("{name}.pcapng"));
+        let pid_file = netns.folder().join(format!("{name}.pid"));
         let mut command = netns.command(600, "bash");
         command
             .args(["-c", "echo $$ > \"$0\"; exec \"$@\""])
-            .arg(netns.folder().join("capture.pid"))
-            .args(["dumpcap", "-q", "-i", interface, "-B", "256", "-w"])
+            .arg(&pid_file)
+            .args(["dumpcap", "-q", "-B", "256"])
+            .args(options)
+            .arg("-w")
             .arg(&file)
             .stderr(std::process::Stdio::null());
         let child = command.spawn().expect("nsenter can be started");
@@ -53,7 +74,12 @@ impl<'a> Capture<'a> {
             file.display()
         );
         let _ = netns.shell(&file_is_there);
-        Self { netns, file, child }
+        Self {
+            netns,
+            file,
+            pid_file,
+            child,
+        }
     }
 
     /// Ends the recording and reads it. Checksums are judged only where no device completes them later,
@@ -61,13 +87,8 @@ impl<'a> Capture<'a> {
     ///
     /// # Panics
     /// When tshark fails.
-    pub fn findings(mut self, check_checksums: bool) -> Findings {
-        // What the last frames left in the recorder's buffer is written within its second.
-        let pid_file = self.netns.folder().join("capture.pid");
-        let stop = format!("sleep 1.2; kill -INT $(cat {})", pid_file.display());
-        let _ = self.netns.shell(&stop);
-        let _ = self.child.wait();
-        let frames = self.fields(&FIELDS);
+    pub fn findings(self, check_checksums: bool) -> Findings {
+        let frames = self.read(&FIELDS);
         let count = |wanted: &dyn Fn(&Frame<'_>) -> bool| {
             frames.lines().filter(|line| wanted(&Frame(line))).count()
         };
@@ -84,7 +105,19 @@ impl<'a> Capture<'a> {
         }
     }
 
-    /// One line a frame with these fields of it, separated by tabs; one pass, as tshark is slow.
+    /// Ends the recording and reads it: one line a frame with these fields of it, separated by tabs.
+    ///
+    /// # Panics
+    /// When tshark fails.
+    pub fn read(mut self, fields: &[&str]) -> String {
+        // What the last frames left in the recorder's buffer is written within its second.
+        let stop = format!("sleep 1.2; kill -INT $(cat {})", self.pid_file.display());
+        let _ = self.netns.shell(&stop);
+        let _ = self.child.wait();
+        self.fields(fields)
+    }
+
+    /// One pass over the recording, as tshark is slow.
     fn fields(&self, fields: &[&str]) -> String {
         let mut tshark: Command = self.netns.command(300, "tshark");
         for protocol in ["ip", "tcp", "udp"] {

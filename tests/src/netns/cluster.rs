@@ -8,9 +8,14 @@
 //! Every host is a network namespace with a kernel of its own on both networks; the service address
 //! belongs to whichever `outlive video` serves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use outlive_cluster::control;
+use outlive_cluster::report::{Report, Role};
 
 use super::command::Finished;
+use super::cuts::Network;
 use super::media::Media;
 use super::outlive::{Server, outlive_command};
 use super::sandbox::{Netns, Sandbox};
@@ -19,11 +24,23 @@ use super::topology::{CLIENT, SERVER};
 /// The service MAC address.
 pub const SERVICE_MAC: &str = "02:00:5e:77:00:02";
 const NAMES: [&str; 3] = ["host0", "host1", "witness"];
+/// Between two questions to another process.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Changes of the example's configuration for tests of what is right rather than of what is fast: a machine that is busy
+/// with other work takes no host for dead, and leaves no backup behind.
+pub const PATIENT: [(&str, &str); 4] = [
+    ("interval_ms = 10\n", "interval_ms = 30\n"),
+    ("multiplier = 3\n", "multiplier = 5\n"),
+    ("duration_ms = 30\n", "duration_ms = 150\n"),
+    ("commit_timeout_ms = 200 ", "commit_timeout_ms = 2000 "),
+];
 
 /// The hosts and what runs on them.
 pub struct Cluster<'a> {
     /// Where the clients run; their interface is `eth0`.
     pub client: Netns<'a>,
+    switch: Netns<'a>,
     hosts: [Netns<'a>; 3],
     configs: [PathBuf; 3],
     media: PathBuf,
@@ -73,6 +90,7 @@ impl<'a> Cluster<'a> {
         }
         Self {
             client,
+            switch,
             hosts,
             configs: configure(sandbox, changes),
             media: media.folder().to_owned(),
@@ -95,7 +113,7 @@ impl<'a> Cluster<'a> {
             self.configs[host].display().to_string(),
             self.media.display().to_string(),
         );
-        let name = format!("{}-{}", NAMES[host], count());
+        let name = format!("{}-{}", NAMES[host], super::count());
         let mut arguments = match host {
             2 => vec!["-v", "witness", "--config", &config],
             _ => vec!["-v", "video", &media, "--cluster", &config],
@@ -119,19 +137,18 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// One value of a host's `outlive status --json`, by its `jq` expression; none if it does not answer.
+    /// What a host says of itself; none if it does not answer.
     #[must_use]
-    pub fn status(&self, host: usize, expression: &str) -> Option<String> {
-        let mut command = self.hosts[host].command(20, outlive_command());
-        command
-            .args(["status", "--json", "--config"])
-            .arg(&self.configs[host]);
-        let finished = Finished::of(command);
-        let value = finished.status.success().then(|| finished.text())?;
-        let mut jq = self.client.command(20, "jq");
-        jq.args(["-n", "-r", "--argjson", "status", &value]);
-        jq.arg(format!("$status | {expression}"));
-        Some(Finished::of(jq).success().text())
+    pub fn report(&self, host: usize) -> Option<Report> {
+        // A Unix socket is reached from every network namespace.
+        let folder = self.configs[host].with_file_name(format!("state-{host}"));
+        control::status(&folder).ok()
+    }
+
+    /// Whether a host is in this role, by its own account.
+    #[must_use]
+    pub fn is(&self, host: usize, role: Role) -> bool {
+        self.report(host).is_some_and(|report| report.role == role)
     }
 
     /// The host that serves.
@@ -140,20 +157,28 @@ impl<'a> Cluster<'a> {
     /// When there is none.
     #[must_use]
     pub fn primary(&self) -> usize {
-        let is_primary = |host: &usize| {
-            self.running[*host].is_some()
-                && self.status(*host, ".role").as_deref() == Some("primary")
-        };
-        let primary = (0..2).find(is_primary);
+        let serves = |host: &usize| self.running[*host].is_some() && self.is(*host, Role::Primary);
+        let primary = (0..2).find(serves);
         primary.unwrap_or_else(|| panic!("nobody serves\n{}", self.complaints()))
     }
 
-    /// Waits until one host serves and the other has a complete copy.
+    /// Waits until one host serves and the other has a complete copy of every connection.
     pub fn wait_until_protected(&self) {
         self.wait_for("a complete backup", |cluster| {
-            let is = |host, role: &str| cluster.status(host, ".role").as_deref() == Some(role);
-            (is(0, "primary") && is(1, "backup")) || (is(1, "primary") && is(0, "backup"))
+            (0..2).any(|host| cluster.is_protected(host) && cluster.is(1 - host, Role::Backup))
         });
+    }
+
+    fn is_protected(&self, host: usize) -> bool {
+        self.report(host).is_some_and(|report| {
+            let unprotected = report.replication.map_or(0, |it| it.unprotected);
+            report.role == Role::Primary && report.in_sync.len() == 2 && unprotected == 0
+        })
+    }
+
+    /// Waits until `host` serves.
+    pub fn wait_until_serves(&self, host: usize) {
+        self.wait_for("takeover", |cluster| cluster.is(host, Role::Primary));
     }
 
     /// Asks again and again until `reached`.
@@ -172,7 +197,34 @@ impl<'a> Cluster<'a> {
                 "no {what} within a minute\n{}",
                 self.complaints()
             );
+            std::thread::sleep(PAUSE);
         }
+    }
+
+    /// Insists that nothing is wrong with the clients; if it is, says what all that runs complained about.
+    ///
+    /// # Panics
+    /// When something is wrong.
+    pub fn insist<T>(&self, result: Result<T, String>) -> T {
+        result.unwrap_or_else(|what| panic!("{what}\n{}", self.complaints()))
+    }
+
+    /// Sends a signal to what runs on a host.
+    ///
+    /// # Panics
+    /// When nothing runs there.
+    pub fn signal(&self, host: usize, signal: &str) {
+        let server = self.running[host].as_ref();
+        server.expect("it runs").signal(signal);
+    }
+
+    /// Stops what runs on a host for so many seconds; when it went on, in seconds of Unix time.
+    ///
+    /// # Panics
+    /// When nothing runs there.
+    pub fn pause(&self, host: usize, seconds: f64) -> f64 {
+        let server = self.running[host].as_ref();
+        server.expect("it runs").pause(seconds)
     }
 
     /// Runs `outlive` on a host, with its configuration.
@@ -191,6 +243,28 @@ impl<'a> Cluster<'a> {
         &self.hosts[host]
     }
 
+    /// Where the cables of both networks come together.
+    #[must_use]
+    pub const fn switch(&self) -> &Netns<'a> {
+        &self.switch
+    }
+
+    /// The port of the switch that a host's cable is in.
+    #[must_use]
+    pub fn port(&self, host: usize, network: Network) -> String {
+        let initial = match network {
+            Network::Service => 's',
+            Network::Replication => 'r',
+        };
+        format!("{initial}-{}", NAMES[host])
+    }
+
+    /// The configuration of a host.
+    #[must_use]
+    pub fn config(&self, host: usize) -> &Path {
+        &self.configs[host]
+    }
+
     /// What all that runs has complained about, and how it is.
     #[must_use]
     pub fn complaints(&self) -> String {
@@ -199,16 +273,10 @@ impl<'a> Cluster<'a> {
             let server = server.as_ref()?;
             Some(format!("--- {name}\n{}", server.complaints()))
         });
-        let states = (0..2).filter_map(|host| self.status(host, "."));
+        let states = (0..2).filter_map(|host| self.report(host));
+        let states = states.map(|report| format!("---\n{report}"));
         texts.chain(states).collect()
     }
-}
-
-/// A number that no other process of this test has.
-fn count() -> usize {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    COUNT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Joins a namespace to a switch by a virtual cable.

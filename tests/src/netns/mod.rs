@@ -9,18 +9,35 @@
 
 mod capture;
 mod chromium;
+mod clients;
 mod cluster;
 mod command;
+mod conversations;
+mod curl;
+mod cuts;
 mod media;
 mod outlive;
 mod sandbox;
+mod scene;
 mod topology;
 
 pub use capture::{Capture, Findings};
 pub use chromium::Chromium;
-pub use cluster::{Cluster, SERVICE_MAC};
+pub use clients::Clients;
+pub use cluster::{Cluster, PATIENT, SERVICE_MAC};
 pub use command::{Finished, require};
+pub use conversations::Conversations;
+pub use curl::Curl;
+pub use cuts::{Cut, Network};
 pub use media::{Media, numbers, transfer_bytes};
 pub use outlive::{Server, outlive_command};
 pub use sandbox::{Netns, Sandbox};
+pub use scene::{number_from, with_cluster};
 pub use topology::{CLIENT, CLIENT6, Device, Family, Link, SERVER, SERVER6};
+
+/// A number that nothing else in this process has.
+fn count() -> usize {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    COUNT.fetch_add(1, Ordering::Relaxed)
+}

@@ -132,9 +132,36 @@ impl<'a> Server<'a> {
     /// # Panics
     /// When it does not run any more.
     pub fn kill(mut self) {
-        let pid_file = self.pid_file.display();
-        self.netns.shell(&format!("kill -KILL $(cat {pid_file})"));
+        self.signal("KILL");
         let _ = self.child.wait();
+    }
+
+    /// Waits until it has ended, for whatever reason.
+    pub fn wait_for_end(mut self) {
+        let _ = self.child.wait();
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it does not run any more.
+    pub fn signal(&self, signal: &str) {
+        let pid_file = self.pid_file.display();
+        self.netns
+            .shell(&format!("kill -{signal} $(cat {pid_file})"));
+    }
+
+    /// Stops it for so many seconds; when it went on, in seconds of Unix time.
+    ///
+    /// # Panics
+    /// When it does not run any more.
+    #[must_use]
+    pub fn pause(&self, seconds: f64) -> f64 {
+        let line = format!(
+            "pid=$(cat {}); kill -STOP $pid; sleep {seconds}; date +%s.%N; kill -CONT $pid",
+            self.pid_file.display()
+        );
+        self.netns.shell(&line).parse().expect("a time")
     }
 
     /// Its resident memory in kB.
