@@ -267,7 +267,9 @@ impl Membership {
     fn primary_wish(&self, candidate: &Candidate<'_>) -> Option<(Wish, Ballot)> {
         self.proposing.acting?;
         let gone = !candidate.peer.up || candidate.peer_lost_its_copy();
-        if self.proposing.want_solo || gone {
+        // Whoever asked for it may not have known of a view that was just decided: then there is nothing to leave.
+        let backed = candidate.newest.view.in_sync.contains(candidate.peer_id);
+        if (self.proposing.want_solo && backed) || gone {
             return candidate.solo().map(|ballot| (Wish::Solo, ballot));
         }
         let copied = self.proposing.want_join?;

@@ -283,3 +283,21 @@ fn clock_samples_bound_the_other_clock() {
     }
     assert!(count > 5);
 }
+
+#[test]
+fn who_asks_to_go_solo_too_late_does_not_keep_the_backup_out() {
+    let mut cluster = serving();
+    let in_sync = |c: &Cluster| c.nodes[0].membership.as_ref().map(|m| m.view().in_sync);
+    let solo = Some(HostSet::only(HostId(0)));
+    cluster.kill(1);
+    let time = cluster.run_until(Duration::from_secs(3), |c| in_sync(c) == solo);
+    assert!(time.is_some(), "host 0 leaves it behind");
+    let now = cluster.now;
+    let node = cluster.node(0);
+    let local = node.local(now);
+    node.membership.as_mut().unwrap().propose_solo(local);
+    cluster.start(1);
+    let pair = Some(HostSet::SERVERS);
+    let time = cluster.run_until(Duration::from_secs(3), |c| in_sync(c) == pair);
+    assert!(time.is_some(), "host 1 was never taken in");
+}
