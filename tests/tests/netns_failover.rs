@@ -48,6 +48,11 @@ fn a_handover_is_not_noticed() {
             "{said}"
         );
         assert_eq!(cluster.primary(), 1 - primary);
+        let status = cluster
+            .outlive(1 - primary, "status --json")
+            .success()
+            .text();
+        assert!(status.contains("\"role\":\"primary\""), "{status}");
         cluster.insist(curl.finish(file));
     });
 }

@@ -99,9 +99,24 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// Both servers run on one host, as two processes; `changes` have given them different ports.
+    #[must_use]
+    pub fn on_one_host(mut self) -> Self {
+        self.hosts[1] = self.hosts[0].clone();
+        self
+    }
+
     /// Starts all three and waits until one serves and the other is ready to take over.
     pub fn start(&mut self) {
         for host in [2, 0, 1] {
+            self.start_host(host);
+        }
+        self.wait_until_protected();
+    }
+
+    /// The same without a witness.
+    pub fn start_pair(&mut self) {
+        for host in [0, 1] {
             self.start_host(host);
         }
         self.wait_until_protected();
@@ -135,6 +150,35 @@ impl<'a> Cluster<'a> {
         if let Some(server) = self.running[host].take() {
             server.kill();
         }
+    }
+
+    /// Ends what runs on a host as Ctrl-C does, and waits until it has.
+    pub fn stop(&mut self, host: usize) {
+        if let Some(server) = self.running[host].take() {
+            let _ = server.stop();
+        }
+    }
+
+    /// Waits until what runs on a host has ended, for whatever reason.
+    pub fn wait_for_end(&mut self, host: usize) {
+        if let Some(server) = self.running[host].take() {
+            server.wait_for_end();
+        }
+    }
+
+    /// From its next start on, a host has a key that no other host has.
+    ///
+    /// # Panics
+    /// When its configuration cannot be written.
+    pub fn take_another_key(&self, host: usize) {
+        let config = &self.configs[host];
+        let key = config.with_file_name("other.key");
+        let outlive = outlive_command().display();
+        self.switch
+            .shell(&format!("(umask 077; {outlive} key > {})", key.display()));
+        let text = std::fs::read_to_string(config).expect("it was written");
+        let text = text.replace("\"cluster.key\"", "\"other.key\"");
+        std::fs::write(config, text).expect("it can be written again");
     }
 
     /// What a host says of itself; none if it does not answer.
@@ -232,7 +276,8 @@ impl<'a> Cluster<'a> {
     pub fn outlive(&self, host: usize, command: &str) -> Finished {
         let mut finished = self.hosts[host].command(60, outlive_command());
         finished
-            .args([command, "--config"])
+            .args(command.split(' '))
+            .arg("--config")
             .arg(&self.configs[host]);
         Finished::of(finished)
     }
@@ -265,6 +310,13 @@ impl<'a> Cluster<'a> {
         &self.configs[host]
     }
 
+    /// What a host has complained about.
+    #[must_use]
+    pub fn complaints_of(&self, host: usize) -> String {
+        let server = self.running[host].as_ref();
+        server.map(Server::complaints).unwrap_or_default()
+    }
+
     /// What all that runs has complained about, and how it is.
     #[must_use]
     pub fn complaints(&self) -> String {
@@ -295,7 +347,7 @@ fn configure(sandbox: &Sandbox, changes: &[(&str, &str)]) -> [PathBuf; 3] {
     let folder = sandbox.folder();
     let outlive = outlive_command().display();
     sandbox.shell(&format!(
-        "{outlive} key > {}",
+        "(umask 077; {outlive} key > {})",
         folder.join("cluster.key").display()
     ));
     let mut text = sandbox.shell(&format!("{outlive} key --example"));
@@ -310,7 +362,8 @@ fn configure(sandbox: &Sandbox, changes: &[(&str, &str)]) -> [PathBuf; 3] {
         let config = folder.join(format!("host{host}.toml"));
         let text = text
             .replace("me = 0 ", &format!("me = {host} "))
-            .replace("/var/lib/outlive", &format!("state-{host}"));
+            .replace("/var/lib/outlive", &format!("state-{host}"))
+            .replace("FOLDER", &folder.display().to_string());
         std::fs::write(&config, text).expect("a file can be made");
         config
     })

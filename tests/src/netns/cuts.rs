@@ -40,6 +40,29 @@ impl Cluster<'_> {
         self.filter("s-client", Cut::Both, &rule);
     }
 
+    /// Loses what a rule of nft(8) is about, for example `tcp flags & fin == fin`, to the client or from it.
+    pub fn lose(&self, of_client: bool, what: &str) {
+        let cut = if of_client {
+            Cut::FromHost
+        } else {
+            Cut::ToHost
+        };
+        self.filter("s-client", cut, &format!("{what} counter drop"));
+    }
+
+    /// How many frames [`Cluster::lose`] has lost.
+    ///
+    /// # Panics
+    /// When nft says something else.
+    #[must_use]
+    pub fn frames_lost(&self) -> usize {
+        let line = "nft list ruleset | sed -n 's/.*counter packets \\([0-9]*\\).*/\\1/p'";
+        let text = self.switch().shell(line);
+        text.lines()
+            .map(|line| line.parse::<usize>().expect("a number"))
+            .sum()
+    }
+
     fn filter(&self, port: &str, cut: Cut, rule: &str) {
         super::command::require(&["nft"]);
         let table = port.replace('-', "_");

@@ -41,6 +41,10 @@ pub(crate) fn run(options: &Options, transfers: &mut [Transfer<'_>]) -> anyhow::
         for (transfer, stream) in open {
             if ready.next() == Some(true) {
                 go_on(transfer, stream, limit);
+                if options.half_close && transfer.has_said_all() {
+                    // Again and again is no harm; an error is one of reading as well.
+                    let _ = stream.shutdown(std::net::Shutdown::Write);
+                }
             }
         }
         if fds.get(sockets).is_some_and(|fd| fd.any().unwrap_or(true)) {

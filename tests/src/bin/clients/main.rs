@@ -43,6 +43,9 @@ struct Options {
     /// Bytes of the buffers of each connection, either way, instead of the kernel's choice
     #[arg(long)]
     buffer: Option<usize>,
+    /// End the own direction as soon as all is said, while the answer is still to come
+    #[arg(long)]
+    half_close: bool,
     /// Use the `smoltcp` crate on this TAP interface
     #[arg(long, requires = "address")]
     tap: Option<String>,

@@ -104,6 +104,12 @@ impl<'a> Transfer<'a> {
         }
     }
 
+    /// Nothing will be sent any more.
+    pub(crate) fn has_said_all(&self) -> bool {
+        let body = self.kind == Kind::Download || self.moved == self.len();
+        self.request.is_empty() && body
+    }
+
     /// So much can be taken. When all bytes are there the end is still wanted, and one byte more would be
     /// noticed.
     pub(crate) fn room(&self, limit: usize) -> usize {
