@@ -10,6 +10,7 @@ use bytes::Bytes;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use parking_lot::Mutex;
 
+use crate::complete::complete;
 use crate::counters::DeviceCounters;
 use crate::device::{Capabilities, Interface, Queue, Receive, Transmit};
 use crate::frame::{Checksum, RxChecksum, RxFrame, TxFrame};
@@ -142,6 +143,16 @@ pub fn received(frame: &TxFrame) -> RxFrame {
         segmentation: frame.segmentation,
         vlan_tci: None,
     }
+}
+
+/// The bytes of a frame with its checksum complete; one that was to be cut stays whole.
+#[must_use]
+pub fn completed(frame: &TxFrame) -> Vec<u8> {
+    let mut bytes = frame.to_vec();
+    if let Checksum::Partial(partial) = frame.checksum {
+        complete(&mut bytes, partial);
+    }
+    bytes
 }
 
 /// One direction.

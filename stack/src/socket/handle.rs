@@ -48,18 +48,7 @@ impl Handle {
 
     /// Acts on the TCB, then does what follows from it.
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut Tcb) -> R) -> R {
-        let mut wakers = Vec::new();
-        let (result, output) = {
-            let mut tcb = self.connection.tcb.lock();
-            let result = act(&mut tcb);
-            tcb.take_wakers(&mut wakers);
-            (result, tcb.wants_transmit())
-        };
-        if output {
-            self.stack.runtime().output(&self.connection);
-        }
-        wakers.into_iter().for_each(Waker::wake);
-        result
+        on_tcb(&self.stack, &self.connection, act)
     }
 
     /// As [`Handle::with`], for what may have moved a timer.
@@ -182,6 +171,26 @@ impl Drop for Handle {
             self.stack.wait_until(deadline, || self.is_delivered());
         }
     }
+}
+
+/// Acts on the TCB of `connection`, then, with the lock released, does what follows from it.
+pub(super) fn on_tcb<R>(
+    stack: &Stack,
+    connection: &Arc<Connection>,
+    act: impl FnOnce(&mut Tcb) -> R,
+) -> R {
+    let mut wakers = Vec::new();
+    let (result, output) = {
+        let mut tcb = connection.tcb.lock();
+        let result = act(&mut tcb);
+        tcb.take_wakers(&mut wakers);
+        (result, tcb.wants_transmit())
+    };
+    if output {
+        stack.runtime().output(connection);
+    }
+    wakers.into_iter().for_each(Waker::wake);
+    result
 }
 
 /// Waits until `poll` is ready, as `calls` says.

@@ -5,6 +5,7 @@
 //! for that waker. So they run over every topology, and in virtual time.
 
 pub mod asynchronous;
+mod direct;
 mod handle;
 mod options;
 mod runtime;
@@ -13,6 +14,7 @@ mod tcp_listener;
 mod tcp_stream;
 mod udp_socket;
 
+pub use direct::Direct;
 pub(crate) use runtime::{Runtime, WaitError};
 pub use tcp_listener::{Incoming, TcpListener};
 pub use tcp_stream::TcpStream;

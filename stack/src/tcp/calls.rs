@@ -221,7 +221,7 @@ impl Tcb {
     }
 
     /// True when a third of what may be queued at once is free: so much that waking its writer pays (as Linux).
-    fn is_worth_waking_writer(&self) -> bool {
+    pub(super) fn is_worth_waking_writer(&self) -> bool {
         let limit = self.settings.send_limit(self.congestion.cwnd());
         let worth = limit.min(self.settings.unsent_limit()) / 3;
         let ready = |room| room >= worth && self.is_below_low_water();

@@ -140,6 +140,11 @@ pub struct SocketOptions {
     pub not_sent_low_water_bytes: Option<usize>,
     /// Fixed size of the receive queue in bytes; tuned automatically if not given.
     pub receive_buffer_bytes: Option<usize>,
+    /// Most bytes of the send queue that may wait for their first transmission (`TCP_NOTSENT_LOWAT`); the
+    /// stack's choice if not given.
+    pub unsent_low_water_bytes: Option<usize>,
+    /// SYN retransmissions before giving up (`TCP_SYNCNT`); the stack's choice if not given.
+    pub syn_retries: Option<u8>,
     /// Upper bound of the segment size, in bytes.
     pub max_segment_size: Option<u16>,
     /// How the congestion window moves.
@@ -159,6 +164,8 @@ impl Default for SocketOptions {
             send_buffer_bytes: None,
             not_sent_low_water_bytes: None,
             receive_buffer_bytes: None,
+            unsent_low_water_bytes: None,
+            syn_retries: None,
             max_segment_size: None,
             algorithm: Algorithm::default(),
             ttl: 64,

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::congestion::CongestionControl;
 use super::state::State;
-use super::tcb::Tcb;
+use super::tcb::{FIRST_BYTE, Tcb};
 use crate::replication::Protection;
+use crate::time::Instant;
 
 /// Facts about a connection at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,14 @@ pub struct Info {
     pub bytes_received: u64,
     /// Bytes written and not yet acknowledged.
     pub send_queue_bytes: usize,
+    /// Of these, bytes never sent.
+    pub unsent_bytes: usize,
+    /// The MSS option that we send.
+    pub announced_mss: u16,
+    /// When data was last sent.
+    pub sent_at: Instant,
+    /// When something last arrived.
+    pub received_at: Instant,
     /// Bytes received in order and not yet read.
     pub receive_queue_bytes: usize,
     /// Largest datagram on the path, in bytes.
@@ -83,6 +92,13 @@ impl Tcb {
             bytes_acked: self.send_queue.start().saturating_sub(1),
             bytes_received: self.receive_queue.next() - 1,
             send_queue_bytes: self.send_queue.len(),
+            unsent_bytes: self
+                .send_queue
+                .end()
+                .saturating_sub(self.snd.nxt.max(FIRST_BYTE)) as usize,
+            announced_mss: self.announced_mss(),
+            sent_at: self.statistics.sent_at,
+            received_at: self.statistics.received_at,
             receive_queue_bytes: self.receive_queue.buffered(),
             path_mtu: self.path.mtu,
             protection: self.protection(),

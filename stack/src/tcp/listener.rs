@@ -40,6 +40,8 @@ pub struct Listener {
     pub(super) survival: Survival,
     /// Length of the accept queue, to be read without its lock.
     waiting: AtomicUsize,
+    /// Connections that ever came to the accept queue.
+    completed: AtomicU64,
     queues: Mutex<Queues>,
 }
 
@@ -83,6 +85,7 @@ impl Listener {
             socket: Arc::new(options.socket),
             survival: options.survival,
             waiting: AtomicUsize::new(0),
+            completed: AtomicU64::new(0),
             queues: Mutex::new(Queues {
                 half_open: HashSet::with_hasher(keyed),
                 order: VecDeque::new(),
@@ -112,14 +115,30 @@ impl Listener {
         if queues.closed {
             return Poll::Ready(Err(Error::ListenerClosed));
         }
-        if !queues
-            .wakers
-            .iter()
-            .any(|waker| waker.will_wake(cx.waker()))
-        {
-            queues.wakers.push(cx.waker().clone());
-        }
+        queues.remember(cx);
         Poll::Pending
+    }
+
+    /// Ready when [`Listener::poll_accept`] would give something.
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut queues = self.queues.lock();
+        if !queues.accept.is_empty() || queues.closed {
+            return Poll::Ready(());
+        }
+        queues.remember(cx);
+        Poll::Pending
+    }
+
+    /// How many connections wait to be accepted.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// How many connections ever came to wait to be accepted.
+    #[must_use]
+    pub fn completed(&self) -> u64 {
+        self.completed.load(Ordering::Relaxed)
     }
 
     /// True while last ACKs have to be dropped. One more than the backlog fits, as in Linux.
@@ -177,6 +196,7 @@ impl Listener {
             return false;
         }
         queues.accept.push_back(Arc::clone(connection));
+        self.completed.fetch_add(1, Ordering::Relaxed);
         self.waiting.store(queues.accept.len(), Ordering::Relaxed);
         wakers.append(&mut queues.wakers);
         true
@@ -209,6 +229,12 @@ impl Listener {
 }
 
 impl Queues {
+    fn remember(&mut self, cx: &Context<'_>) {
+        if !self.wakers.iter().any(|it| it.will_wake(cx.waker())) {
+            self.wakers.push(cx.waker().clone());
+        }
+    }
+
     fn oldest_half_open(&mut self) -> Option<FourTuple> {
         while let Some(id) = self.order.pop_front() {
             if self.half_open.remove(&id) {

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::config::{Config, KeepAlive, SocketOptions};
+use super::config::{Algorithm, Config, KeepAlive, SocketOptions};
+use super::congestion::{Congestion, CongestionControl};
 use super::gate::Terms;
-use super::tcb::{PathFacts, Tcb};
+use super::tcb::{PathFacts, QUICK_ACKS, Tcb};
 use crate::ip::Path;
 use crate::time::Instant;
 
@@ -103,9 +104,13 @@ impl Settings {
 
     /// Most of the send queue that may wait for its first transmission.
     pub(super) fn unsent_limit(&self) -> usize {
-        match self.options.send_buffer_bytes {
-            Some(_) => usize::MAX,
-            None => self.config.max_unsent_bytes,
+        match (
+            self.options.unsent_low_water_bytes,
+            self.options.send_buffer_bytes,
+        ) {
+            (Some(chosen), _) => chosen.max(1),
+            (None, Some(_)) => usize::MAX,
+            (None, None) => self.config.max_unsent_bytes,
         }
     }
 }
@@ -138,6 +143,39 @@ impl Tcb {
     pub fn set_user_timeout(&mut self, timeout: Option<Duration>) {
         self.settings
             .change(|options| options.user_timeout = timeout);
+    }
+
+    /// Bounds what waits for its first transmission, in bytes, or leaves that to the stack.
+    pub fn set_unsent_low_water(&mut self, bytes: Option<usize>) {
+        self.settings
+            .change(|options| options.unsent_low_water_bytes = bytes);
+    }
+
+    /// ACKs at once for a while, or held back as far as the RFC allows (like `TCP_QUICKACK`). What was held
+    /// back is sent.
+    pub fn set_quick_ack(&mut self, on: bool) {
+        if !on {
+            self.rcv.quick = 0;
+            return;
+        }
+        self.rcv.quick = QUICK_ACKS;
+        if self.rcv.acked < self.rcv.committed {
+            self.acknowledge_now();
+        }
+    }
+
+    /// Another way to move the congestion window, from where it is now.
+    pub fn set_algorithm(&mut self, algorithm: Algorithm) {
+        if algorithm == self.options().algorithm {
+            return;
+        }
+        self.settings
+            .change(|options| options.algorithm = algorithm);
+        self.congestion = Congestion::new(
+            algorithm,
+            usize::from(self.effective_mss()),
+            self.congestion.cwnd(),
+        );
     }
 
     /// Fixes the size of the send queue, in bytes, or lets it be tuned.

@@ -185,7 +185,8 @@ impl Tcb {
             let most = if self.passive {
                 config.syn_retries.min(SYN_ACK_RETRIES)
             } else {
-                config.syn_retries
+                let chosen = self.settings.options().syn_retries;
+                chosen.unwrap_or(config.syn_retries)
             };
             return retries > most || self.overdue(now);
         }

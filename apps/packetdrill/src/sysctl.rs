@@ -1,0 +1,174 @@
+//! The sysctls of the network namespace that we run in. Scripts set them to say how a connection is to
+//! behave; those that have a meaning here are honoured, the others do no harm.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use outlive::tcp::{Algorithm, Config, KeepAlive, SocketOptions};
+use outlive_posix::Defaults;
+
+/// Where they are read from.
+#[derive(Clone, Debug)]
+pub(crate) struct Sysctls {
+    root: PathBuf,
+}
+
+impl Default for Sysctls {
+    fn default() -> Self {
+        Self::under(Path::new("/proc/sys/net"))
+    }
+}
+
+impl Sysctls {
+    pub(crate) fn under(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.root.join(name)).ok()
+    }
+
+    fn numbers<T: FromStr>(&self, name: &str) -> Option<Vec<T>> {
+        let text = self.text(name)?;
+        text.split_whitespace()
+            .map(|word| word.parse().ok())
+            .collect()
+    }
+
+    fn number<T: FromStr>(&self, name: &str) -> Option<T> {
+        self.numbers(name)?.into_iter().next()
+    }
+
+    fn switch(&self, name: &str, default: bool) -> bool {
+        self.number::<i64>(name).map_or(default, |value| value != 0)
+    }
+
+    fn seconds(&self, name: &str) -> Option<Duration> {
+        self.number(name).map(Duration::from_secs)
+    }
+
+    /// Least, default and largest buffer.
+    fn buffers(&self, name: &str, default: [usize; 3]) -> [usize; 3] {
+        let numbers = self.numbers(name).unwrap_or_default();
+        numbers.try_into().unwrap_or(default)
+    }
+
+    /// What sockets begin with.
+    pub(crate) fn defaults(&self) -> Defaults {
+        let [_, send_buffer, _] = self.buffers("ipv4/tcp_wmem", [4096, 16_384, 4_194_304]);
+        let [_, receive_buffer, _] = self.buffers("ipv4/tcp_rmem", [4096, 131_072, 6_291_456]);
+        let max = |name| self.number(name).unwrap_or(212_992);
+        Defaults {
+            tcp: self.socket_options(),
+            send_buffer: send_buffer as u32,
+            receive_buffer: receive_buffer as u32,
+            max_buffers: (max("core/wmem_max"), max("core/rmem_max")),
+        }
+    }
+
+    fn socket_options(&self) -> SocketOptions {
+        let algorithm = self.text("ipv4/tcp_congestion_control");
+        SocketOptions {
+            algorithm: match algorithm.as_deref().map(str::trim) {
+                Some("reno") => Algorithm::NewReno,
+                _ => Algorithm::default(),
+            },
+            syn_retries: self.number("ipv4/tcp_syn_retries"),
+            ttl: self.number("ipv4/ip_default_ttl").unwrap_or(64),
+            ..SocketOptions::default()
+        }
+    }
+
+    /// The times of keep-alive, for sockets that switch it on.
+    pub(crate) fn keep_alive(&self) -> KeepAlive {
+        let default = KeepAlive::default();
+        KeepAlive {
+            idle: self
+                .seconds("ipv4/tcp_keepalive_time")
+                .unwrap_or(default.idle),
+            interval: self
+                .seconds("ipv4/tcp_keepalive_intvl")
+                .unwrap_or(default.interval),
+            probes: self
+                .number("ipv4/tcp_keepalive_probes")
+                .unwrap_or(default.probes),
+        }
+    }
+
+    /// What holds for all connections.
+    pub(crate) fn config(&self) -> Config {
+        let [_, _, max_send] = self.buffers("ipv4/tcp_wmem", [4096, 16_384, 4_194_304]);
+        let [_, receive, max_receive] = self.buffers("ipv4/tcp_rmem", [4096, 131_072, 6_291_456]);
+        let rmem_max = self.number("core/rmem_max").unwrap_or(0);
+        let default = Config::default();
+        Config {
+            sack: self.switch("ipv4/tcp_sack", true),
+            timestamps: self.switch("ipv4/tcp_timestamps", true),
+            window_scaling: self.switch("ipv4/tcp_window_scaling", true),
+            max_send_buffer_bytes: max_send,
+            // As Linux: half of a buffer is for data, the window's scale is that of the whole.
+            initial_receive_buffer_bytes: receive / 2,
+            max_receive_buffer_bytes: max_receive.max(rmem_max),
+            syn_retries: self.number("ipv4/tcp_syn_retries").unwrap_or(6),
+            retries: self.number("ipv4/tcp_retries2").unwrap_or(15),
+            fin_wait_2: self
+                .seconds("ipv4/tcp_fin_timeout")
+                .unwrap_or(default.fin_wait_2),
+            max_unsent_bytes: match self.number::<u64>("ipv4/tcp_notsent_lowat") {
+                Some(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
+                None => default.max_unsent_bytes,
+            },
+            socket: self.socket_options(),
+            ..default
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sysctls(entries: &[(&str, &str)]) -> (tempfile::TempDir, Sysctls) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, value) in entries {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, format!("{value}\n")).unwrap();
+        }
+        let sysctls = Sysctls::under(folder.path());
+        (folder, sysctls)
+    }
+
+    #[test]
+    fn what_a_script_sets_is_honoured() {
+        let (_folder, sysctls) = sysctls(&[
+            ("ipv4/tcp_timestamps", "0"),
+            ("ipv4/tcp_sack", "0"),
+            ("ipv4/tcp_rmem", "4096\t540000\t15728640"),
+            ("ipv4/tcp_wmem", "4096 262144 4194304"),
+            ("ipv4/tcp_congestion_control", "reno"),
+        ]);
+        let config = sysctls.config();
+        assert!(!config.timestamps && !config.sack && config.window_scaling);
+        assert_eq!(config.initial_receive_buffer_bytes, 270_000);
+        assert_eq!(config.max_receive_buffer_bytes, 15_728_640);
+        let defaults = sysctls.defaults();
+        assert_eq!(
+            (defaults.send_buffer, defaults.receive_buffer),
+            (262_144, 540_000)
+        );
+        assert_eq!(defaults.tcp.algorithm, Algorithm::NewReno);
+    }
+
+    #[test]
+    fn without_any_it_is_linux_as_delivered() {
+        let (_folder, sysctls) = sysctls(&[]);
+        let config = sysctls.config();
+        assert!(config.timestamps && config.sack && config.window_scaling);
+        assert_eq!(config.initial_receive_buffer_bytes, 65_536);
+        assert_eq!(sysctls.defaults().send_buffer, 16_384);
+    }
+}

@@ -1,0 +1,88 @@
+//! What `setsockopt` chose for a socket, as `getsockopt` tells it. Accepted sockets begin with what their
+//! listener has.
+
+use std::time::Duration;
+
+use outlive::tcp::{Algorithm, KeepAlive, SocketOptions};
+
+/// Choices of one socket. Sizes are the kernel's: twice what was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Choices {
+    /// What the stack is told.
+    pub(crate) tcp: SocketOptions,
+    pub(crate) reuse_address: bool,
+    pub(crate) reuse_port: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) keep_alive_times: KeepAlive,
+    /// Seconds, if on.
+    pub(crate) linger: Option<u16>,
+    pub(crate) receive_timeout: Option<Duration>,
+    pub(crate) send_timeout: Option<Duration>,
+    pub(crate) send_buffer: u32,
+    pub(crate) receive_buffer: u32,
+    pub(crate) receive_low_water: u32,
+    pub(crate) cork: bool,
+    /// 0 for the stack's.
+    pub(crate) unsent_low_water: u32,
+    pub(crate) quick_ack: bool,
+    pub(crate) defer_accept: u32,
+    pub(crate) linger2: i32,
+    pub(crate) syn_count: i32,
+    pub(crate) window_clamp: u32,
+    pub(crate) user_timeout_ms: u32,
+    pub(crate) tell_queued: bool,
+    pub(crate) only_v6: bool,
+    pub(crate) priority: i32,
+    pub(crate) mark: u32,
+    pub(crate) mtu_discover: i32,
+}
+
+impl Choices {
+    pub(crate) fn new(tcp: SocketOptions, send_buffer: u32, receive_buffer: u32) -> Self {
+        Self {
+            keep_alive: tcp.keep_alive.is_some(),
+            keep_alive_times: tcp.keep_alive.unwrap_or_default(),
+            tcp,
+            reuse_address: false,
+            reuse_port: false,
+            linger: None,
+            receive_timeout: None,
+            send_timeout: None,
+            send_buffer,
+            receive_buffer,
+            receive_low_water: 1,
+            cork: false,
+            unsent_low_water: 0,
+            quick_ack: true,
+            defer_accept: 0,
+            linger2: 60,
+            syn_count: 0,
+            window_clamp: 0,
+            user_timeout_ms: 0,
+            tell_queued: false,
+            only_v6: false,
+            priority: 0,
+            mark: 0,
+            mtu_discover: 1,
+        }
+    }
+
+    /// The keep-alive that the stack is to do.
+    pub(crate) fn effective_keep_alive(&self) -> Option<KeepAlive> {
+        self.keep_alive.then_some(self.keep_alive_times)
+    }
+}
+
+/// Linux's names of congestion control algorithms that there are.
+const ALGORITHMS: [(&str, Algorithm); 2] =
+    [("cubic", Algorithm::Cubic), ("reno", Algorithm::NewReno)];
+
+pub(crate) fn algorithm_named(name: &str) -> Option<Algorithm> {
+    let found = ALGORITHMS.iter().find(|entry| entry.0 == name);
+    found.map(|entry| entry.1)
+}
+
+pub(crate) fn name_of(algorithm: Algorithm) -> &'static str {
+    let found = ALGORITHMS.iter().find(|entry| entry.1 == algorithm);
+    found.map_or("cubic", |entry| entry.0)
+}

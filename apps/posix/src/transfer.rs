@@ -1,0 +1,285 @@
+//! Bytes in and out of a connection, however the caller's memory is cut up.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use outlive::tcp::{Error, State, Tcb};
+
+use crate::descriptor::{Descriptor, Object};
+use crate::driver::Limit;
+use crate::errno::{Errno, Result};
+use crate::socket::Socket;
+use crate::sockets::Sockets;
+
+impl Sockets {
+    /// `send(2)` and the calls that come to the same: as much of `parts` as was taken.
+    ///
+    /// # Errors
+    /// `EBADF`, `ENOTSOCK`, `ENOTCONN`, `EPIPE`, `EAGAIN`, and why the connection ended.
+    pub fn send(&self, descriptor: Descriptor, parts: &[&[u8]], flags: i32) -> Result<usize> {
+        let socket = self.find(descriptor)?;
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let mut writing = Writing {
+            parts,
+            total,
+            done: 0,
+            more: flags & libc::MSG_MORE != 0,
+            waited: false,
+        };
+        let (nonblocking, timeout) = {
+            let inner = socket.inner.lock();
+            (inner.nonblocking, inner.choices.send_timeout)
+        };
+        let nonblocking = nonblocking || flags & libc::MSG_DONTWAIT != 0;
+        let limit = self.limit(nonblocking, timeout);
+        let ended = self.until(limit, |cx| self.try_send(&socket, &mut writing, cx));
+        match ended {
+            Some(Ok(())) => Ok(total),
+            // What was taken counts; the error is told by the next call.
+            _ if writing.done > 0 => Ok(writing.done),
+            Some(Err(error)) => Err(socket.inner.lock().tell(error)),
+            None => Err(Errno(libc::EAGAIN)),
+        }
+    }
+
+    fn try_send(
+        &self,
+        socket: &Socket,
+        writing: &mut Writing<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
+        let (connection, cork) = {
+            let inner = socket.inner.lock();
+            let Some(connection) = inner.connection() else {
+                return Poll::Ready(Err(Errno(libc::EPIPE)));
+            };
+            if let Some(error) = inner.pending_error() {
+                return Poll::Ready(Err(error));
+            }
+            (Arc::clone(connection), inner.choices.cork)
+        };
+        let outcome = self.direct().act(&connection, |tcb, _| {
+            tcb.set_cork(cork || writing.more);
+            writing.put(tcb, cx)
+        });
+        if outcome.is_pending() {
+            socket.inner.lock().wants_room = true;
+        }
+        outcome
+    }
+
+    /// `recv(2)` and the calls that come to the same: bytes put into `parts`, 0 at the end.
+    ///
+    /// # Errors
+    /// `EBADF`, `ENOTSOCK`, `ENOTCONN`, `EAGAIN`, and why the connection ended.
+    pub fn recv(
+        &self,
+        descriptor: Descriptor,
+        parts: &mut [&mut [u8]],
+        flags: i32,
+    ) -> Result<usize> {
+        let socket = self.find(descriptor)?;
+        if flags & libc::MSG_OOB != 0 {
+            return Err(Errno(libc::EINVAL));
+        }
+        if flags & libc::MSG_ERRQUEUE != 0 {
+            return Err(Errno(libc::EAGAIN));
+        }
+        let connection = socket.connection()?;
+        let (nonblocking, timeout, low_water) = {
+            let inner = socket.inner.lock();
+            let choices = &inner.choices;
+            (
+                inner.nonblocking,
+                choices.receive_timeout,
+                choices.receive_low_water,
+            )
+        };
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let mut reading = Reading {
+            parts,
+            done: 0,
+            target: if flags & libc::MSG_WAITALL != 0 {
+                total
+            } else {
+                total.min(low_water.max(1) as usize)
+            },
+            total,
+            peek: flags & libc::MSG_PEEK != 0,
+            discard: flags & libc::MSG_TRUNC != 0,
+        };
+        let limit = self.limit(nonblocking || flags & libc::MSG_DONTWAIT != 0, timeout);
+        let ended = self.until(limit, |cx| {
+            self.direct()
+                .act(&connection, |tcb, _| reading.take(tcb, cx))
+        });
+        match ended {
+            Some(Ok(())) => Ok(reading.done),
+            _ if reading.done > 0 => Ok(reading.done),
+            Some(Err(error)) => {
+                let mut inner = socket.inner.lock();
+                if inner.told {
+                    return Ok(0);
+                }
+                inner.told = true;
+                Err(Errno::from(error))
+            }
+            None => Err(Errno(libc::EAGAIN)),
+        }
+    }
+
+    /// `read(2)`, of sockets and pipes.
+    ///
+    /// # Errors
+    /// As [`Sockets::recv`].
+    pub fn read(&self, descriptor: Descriptor, parts: &mut [&mut [u8]]) -> Result<usize> {
+        match self.object(descriptor)? {
+            Object::Socket(_) => self.recv(descriptor, parts, 0),
+            Object::Pipe(end) => {
+                let limit = if end.is_nonblocking() {
+                    Limit::Now
+                } else {
+                    Limit::Never
+                };
+                self.until(limit, |_| end.read(parts))
+                    .ok_or(Errno(libc::EAGAIN))?
+            }
+            Object::Epoll(_) => Err(Errno(libc::EINVAL)),
+        }
+    }
+
+    /// `write(2)`, of sockets and pipes.
+    ///
+    /// # Errors
+    /// As [`Sockets::send`].
+    pub fn write(&self, descriptor: Descriptor, parts: &[&[u8]]) -> Result<usize> {
+        match self.object(descriptor)? {
+            Object::Socket(_) => self.send(descriptor, parts, 0),
+            Object::Pipe(end) => {
+                let limit = if end.is_nonblocking() {
+                    Limit::Now
+                } else {
+                    Limit::Never
+                };
+                let written = self.until(limit, |_| end.write(parts));
+                self.driver.ring();
+                written.ok_or(Errno(libc::EAGAIN))?
+            }
+            Object::Epoll(_) => Err(Errno(libc::EINVAL)),
+        }
+    }
+}
+
+impl crate::socket::Inner {
+    /// The error of a call that failed: that of the connection is told once, later calls find it closed.
+    fn tell(&mut self, error: Errno) -> Errno {
+        self.take_error().unwrap_or(error)
+    }
+}
+
+/// A write on its way.
+struct Writing<'a> {
+    parts: &'a [&'a [u8]],
+    total: usize,
+    done: usize,
+    more: bool,
+    /// It found the queue full: as Linux, it goes on only when a third of it is free.
+    waited: bool,
+}
+
+impl Writing<'_> {
+    fn put(&mut self, tcb: &mut Tcb, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match tcb.state() {
+            State::SynSent | State::SynReceived => {
+                let _ = tcb.poll_writable(cx);
+                return Poll::Pending;
+            }
+            _ => {}
+        }
+        if self.waited && tcb.send_room().is_ok() && !tcb.readiness().writable {
+            let _ = tcb.poll_writable(cx);
+            return Poll::Pending;
+        }
+        while self.done < self.total {
+            match tcb.send_copy(self.rest()) {
+                Ok(0) => {
+                    self.waited = true;
+                    let _ = tcb.poll_writable(cx);
+                    return Poll::Pending;
+                }
+                Ok(taken) => self.done += taken,
+                // Told before: what is left to say is that the way is closed.
+                Err(_) => return Poll::Ready(Err(Errno(libc::EPIPE))),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The rest of the part that is being written.
+    fn rest(&self) -> &[u8] {
+        let mut before = self.done;
+        for part in self.parts {
+            if before < part.len() {
+                return &part[before..];
+            }
+            before -= part.len();
+        }
+        &[]
+    }
+}
+
+/// A read on its way.
+struct Reading<'a, 'b> {
+    parts: &'a mut [&'b mut [u8]],
+    total: usize,
+    done: usize,
+    target: usize,
+    peek: bool,
+    discard: bool,
+}
+
+impl Reading<'_, '_> {
+    fn take(
+        &mut self,
+        tcb: &mut Tcb,
+        cx: &mut Context<'_>,
+    ) -> Poll<std::result::Result<(), Error>> {
+        while self.done < self.total {
+            let taken = if self.peek {
+                tcb.peek(self.parts.first_mut().map_or(&mut [][..], |part| part))
+            } else if self.discard {
+                let most = self.total - self.done;
+                tcb.recv_bytes(most).map(|it| it.map(|bytes| bytes.len()))
+            } else {
+                tcb.recv(self.room())
+            };
+            match taken {
+                Ok(Some(0)) => return Poll::Ready(Ok(())),
+                Ok(Some(taken)) => self.done += taken,
+                Ok(None) if self.done >= self.target => return Poll::Ready(Ok(())),
+                Ok(None) => {
+                    let _ = tcb.poll_readable(cx);
+                    return Poll::Pending;
+                }
+                Err(_) if self.done > 0 => return Poll::Ready(Ok(())),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            if self.peek {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Where the next bytes go.
+    fn room(&mut self) -> &mut [u8] {
+        let mut before = self.done;
+        for part in &mut *self.parts {
+            if before < part.len() {
+                return &mut part[before..];
+            }
+            before -= part.len();
+        }
+        &mut []
+    }
+}

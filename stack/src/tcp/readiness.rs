@@ -1,0 +1,40 @@
+//! What a call on a connection would meet now: what `poll` and `epoll` are made of.
+
+use super::Error;
+use super::state::State;
+use super::tcb::Tcb;
+
+/// What a call would meet at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// The state.
+    pub state: State,
+    /// Bytes that can be read.
+    pub readable_bytes: usize,
+    /// No more will come, or is to be read.
+    pub read_closed: bool,
+    /// Our side is closed, or the connection is over.
+    pub write_closed: bool,
+    /// So much room that a writer should be woken.
+    pub writable: bool,
+    /// Bytes received in order since the beginning, and one for the peer's FIN: grows with every arrival.
+    pub received: u64,
+    /// Why the connection ended, if not in order.
+    pub error: Option<Error>,
+}
+
+impl Tcb {
+    /// What a call would meet now.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        Readiness {
+            state: self.state,
+            readable_bytes: self.readable_bytes(),
+            read_closed: self.at_end().unwrap_or(true),
+            write_closed: self.snd.fin || self.state == State::Closed,
+            writable: self.is_worth_waking_writer(),
+            received: self.rcv.committed,
+            error: self.error,
+        }
+    }
+}
