@@ -63,6 +63,7 @@ impl Sysctls {
         let max = |name| self.number(name).unwrap_or(212_992);
         Defaults {
             tcp: self.socket_options(),
+            keep_alive: self.keep_alive(),
             send_buffer: send_buffer as u32,
             receive_buffer: receive_buffer as u32,
             max_buffers: (max("core/wmem_max"), max("core/rmem_max")),
@@ -83,7 +84,7 @@ impl Sysctls {
     }
 
     /// The times of keep-alive, for sockets that switch it on.
-    pub(crate) fn keep_alive(&self) -> KeepAlive {
+    fn keep_alive(&self) -> KeepAlive {
         let default = KeepAlive::default();
         KeepAlive {
             idle: self
@@ -113,6 +114,7 @@ impl Sysctls {
             initial_receive_buffer_bytes: receive / 2,
             max_receive_buffer_bytes: max_receive.max(rmem_max),
             syn_retries: self.number("ipv4/tcp_syn_retries").unwrap_or(6),
+            min_burst_segments: Some(self.number("ipv4/tcp_min_tso_segs").unwrap_or(2)),
             retries: self.number("ipv4/tcp_retries2").unwrap_or(15),
             fin_wait_2: self
                 .seconds("ipv4/tcp_fin_timeout")

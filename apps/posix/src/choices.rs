@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use outlive::tcp::{Algorithm, KeepAlive, SocketOptions};
 
+use crate::sockets::Defaults;
+
 /// Choices of one socket. Sizes are the kernel's: twice what was asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Choices {
@@ -38,10 +40,17 @@ pub(crate) struct Choices {
 }
 
 impl Choices {
-    pub(crate) fn new(tcp: SocketOptions, send_buffer: u32, receive_buffer: u32) -> Self {
+    pub(crate) fn new(defaults: Defaults) -> Self {
+        let Defaults {
+            tcp,
+            keep_alive,
+            send_buffer,
+            receive_buffer,
+            max_buffers: _,
+        } = defaults;
         Self {
             keep_alive: tcp.keep_alive.is_some(),
-            keep_alive_times: tcp.keep_alive.unwrap_or_default(),
+            keep_alive_times: tcp.keep_alive.unwrap_or(keep_alive),
             tcp,
             reuse_address: false,
             reuse_port: false,

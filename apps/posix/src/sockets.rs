@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use outlive::socket::Direct;
-use outlive::tcp::SocketOptions;
+use outlive::tcp::{KeepAlive, SocketOptions};
 use parking_lot::Mutex;
 
 use crate::address::Family;
@@ -22,6 +22,8 @@ use crate::socket::{Phase, Socket};
 pub struct Defaults {
     /// What the stack is told.
     pub tcp: SocketOptions,
+    /// How sockets are kept alive that ask for it.
+    pub keep_alive: KeepAlive,
     /// What `SO_SNDBUF` says.
     pub send_buffer: u32,
     /// What `SO_RCVBUF` says.
@@ -35,6 +37,7 @@ impl Default for Defaults {
     fn default() -> Self {
         Self {
             tcp: SocketOptions::default(),
+            keep_alive: KeepAlive::default(),
             send_buffer: 16_384,
             receive_buffer: 131_072,
             max_buffers: (212_992, 212_992),
@@ -103,8 +106,7 @@ impl Sockets {
         if protocol != 0 && protocol != libc::IPPROTO_TCP {
             return Err(Errno(libc::EPROTONOSUPPORT));
         }
-        let defaults = (self.defaults)();
-        let choices = Choices::new(defaults.tcp, defaults.send_buffer, defaults.receive_buffer);
+        let choices = Choices::new((self.defaults)());
         let nonblocking = flags & libc::SOCK_NONBLOCK != 0;
         let socket = Socket::new(family, nonblocking, choices);
         self.insert(Object::Socket(socket))

@@ -48,7 +48,7 @@ impl Sockets {
         writing: &mut Writing<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>> {
-        let (connection, cork) = {
+        let connection = {
             let inner = socket.inner.lock();
             let Some(connection) = inner.connection() else {
                 return Poll::Ready(Err(Errno(libc::EPIPE)));
@@ -56,10 +56,10 @@ impl Sockets {
             if let Some(error) = inner.pending_error() {
                 return Poll::Ready(Err(error));
             }
-            (Arc::clone(connection), inner.choices.cork)
+            Arc::clone(connection)
         };
         let outcome = self.direct().act(&connection, |tcb, _| {
-            tcb.set_cork(cork || writing.more);
+            tcb.set_more(writing.more);
             writing.put(tcb, cx)
         });
         if outcome.is_pending() {

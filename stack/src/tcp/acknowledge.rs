@@ -40,6 +40,7 @@ impl Tcb {
             return Err(Arrival::Taken);
         }
         self.statistics.probes = 0;
+        self.snd.held = false;
         let window_moved = ack >= self.snd.una && self.update_window(segment, ack);
         let news = self.take_sack(segment, ack);
         if ack > self.snd.una {

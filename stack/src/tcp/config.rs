@@ -18,6 +18,10 @@ pub struct Config {
     pub window_scaling: bool,
     /// First congestion window, in segments (RFC 6928).
     pub initial_window_segments: u32,
+    /// Where the device cuts segments: bound what it is given in one piece by what leaves in about a millisecond, but
+    /// to no fewer segments than this (like Linux's `tcp_min_tso_segs`). Without, as much as the window
+    /// holds.
+    pub min_burst_segments: Option<u32>,
     /// Longest that an ACK is held back (RFC 1122 §4.2.3.2 allows 500 ms).
     pub delayed_ack: Duration,
     /// How long TIME-WAIT lasts (RFC 9293 §3.4.2: 2 MSL; Linux waits 60 s).
@@ -69,6 +73,7 @@ impl Default for Config {
             timestamps: true,
             window_scaling: true,
             initial_window_segments: 10,
+            min_burst_segments: None,
             delayed_ack: Duration::from_millis(40),
             time_wait: Duration::from_secs(60),
             time_wait_ignores_resets: false,

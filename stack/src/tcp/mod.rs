@@ -7,6 +7,7 @@ mod acknowledge;
 mod adopt;
 pub mod arrival;
 mod arrival_syn_sent;
+mod burst;
 mod calls;
 mod challenge_limit;
 mod close;

@@ -208,7 +208,7 @@ impl Tcb {
     pub(super) fn open_window(&mut self) {
         self.rcv.limit = self.rcv.limit.min(self.max_receive_limit());
         self.rcv.acked = FIRST_BYTE;
-        self.rcv.edge = FIRST_BYTE + u64::from(self.rcv.limit.min(u32::from(u16::MAX)));
+        self.rcv.edge = FIRST_BYTE + u64::from(self.window_of_syn());
         // As `Record::right_edge`.
         let committed = self.rcv.edge + (1 << self.rcv.scale) - 1;
         if let Some(gating) = &mut self.gating {

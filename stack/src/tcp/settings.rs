@@ -125,11 +125,23 @@ impl Tcb {
     /// Nagle's algorithm off (RFC 9293 §3.7.4, MUST-17); what it held back may leave now.
     pub fn set_no_delay(&mut self, on: bool) {
         self.settings.change(|options| options.no_delay = on);
+        self.snd.push = on;
+    }
+
+    /// More follows what is written next (like `MSG_MORE`): a partial segment is held until an ACK comes, 200 ms at
+    /// most, and nothing is pushed.
+    pub fn set_more(&mut self, on: bool) {
+        self.snd.more = on;
+        self.snd.held = on;
+        self.snd.push = false;
     }
 
     /// Holds partial segments back, for 200 ms at most, until it is switched off again.
     pub fn set_cork(&mut self, on: bool) {
         self.snd.cork = on;
+        if !on {
+            self.snd.held = false;
+        }
     }
 
     /// Keep-alive probes (RFC 9293 §3.8.4), or none.

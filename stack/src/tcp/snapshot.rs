@@ -256,6 +256,9 @@ impl SendSpace {
             fin,
             sack: _, // in the record
             cork,
+            more: _, // of the last write, which is over
+            held: _,
+            push: _,
             cwnd_limited: _,
         } = *self;
         SendHalf {

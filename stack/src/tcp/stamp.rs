@@ -46,6 +46,8 @@ impl Tcb {
         let mss = self.effective_mss();
         if draft.len > usize::from(mss) {
             segment.segment_bytes = Some(mss);
+            // The end of a burst: whoever merges segments on the other side hands them over then (as Linux).
+            segment.flags = segment.flags.with(Flags::PSH);
         }
         if self.state != State::SynSent {
             let room = usize::from(mss).saturating_sub(draft.len);
@@ -53,7 +55,7 @@ impl Tcb {
         }
         if draft.flags.contains(Flags::SYN) {
             self.syn_options(&mut segment.options);
-            segment.window = segment_window_of_syn(self.rcv.limit);
+            segment.window = self.window_of_syn();
         }
         if self.timestamps.on {
             let echo = if segment.flags.contains(Flags::ACK) {
@@ -112,6 +114,20 @@ impl Tcb {
         self.path.data_mss().min(cap.unwrap_or(u16::MAX))
     }
 
+    /// The window of a SYN, which is not scaled (RFC 7323 §2.2): whole segments, as Linux offers at first.
+    pub(super) fn window_of_syn(&self) -> u16 {
+        let timestamps = self.timestamps.on && self.state != State::SynSent;
+        let options = if timestamps { TIMESTAMPS_BYTES } else { 0 };
+        let segment = u32::from(self.announced_mss().saturating_sub(options).max(MIN_MSS));
+        let limit = self.rcv.limit;
+        let whole = if limit > segment {
+            limit - limit % segment
+        } else {
+            limit
+        };
+        whole.min(u32::from(u16::MAX)) as u16
+    }
+
     /// Eff.snd.MSS (RFC 9293 §3.7.1): data bytes of one wire segment, options taken off.
     pub(super) const fn effective_mss(&self) -> u16 {
         self.snd.mss
@@ -146,16 +162,13 @@ impl Tcb {
         }
         let room =
             self.path.max_segmented as usize - usize::from(self.path.header_bytes) - OPTIONS_BYTES;
-        (room - room % mss).max(mss)
+        (room - room % mss)
+            .min(self.burst_segments().saturating_mul(mss))
+            .max(mss)
     }
 
     /// True when the device cuts large segments.
     pub(super) const fn cuts(&self) -> bool {
         self.path.max_segmented > self.path.mtu
     }
-}
-
-/// The window of a SYN is not scaled (RFC 7323 §2.2).
-fn segment_window_of_syn(limit: u32) -> u16 {
-    limit.min(u32::from(u16::MAX)) as u16
 }

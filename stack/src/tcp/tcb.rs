@@ -99,6 +99,12 @@ pub(super) struct SendSpace {
     pub sack: bool,
     /// Partial segments are held (like `TCP_CORK`).
     pub cork: bool,
+    /// The last write said that more will follow: its end is not pushed (like `MSG_MORE`).
+    pub more: bool,
+    /// And until the next ACK a partial segment is held for it.
+    pub held: bool,
+    /// Nagle's algorithm was just switched off: what it held leaves, corked or not.
+    pub push: bool,
     /// The last time that sending stopped it was for the congestion window.
     pub cwnd_limited: bool,
 }
@@ -378,6 +384,9 @@ impl SendSpace {
             fin: false,
             sack,
             cork: false,
+            more: false,
+            held: false,
+            push: false,
             cwnd_limited: false,
         }
     }

@@ -153,7 +153,7 @@ impl Tcb {
         }
         let end = from + draft.len as u64;
         if end == data_end {
-            if draft.len > 0 {
+            if draft.len > 0 && (!self.snd.more || self.pending.force) {
                 draft.flags = draft.flags.with(Flags::PSH);
             }
             let room = len > draft.len || !retransmission;
@@ -182,15 +182,19 @@ impl Tcb {
         let room = self.room_for_new_data();
         self.snd.cwnd_limited =
             room == Room::Congestion || (self.snd.cwnd_limited && matches!(room, Room::Send(_)));
-        let force = std::mem::take(&mut self.pending.force);
+        let force = self.pending.force;
         let len = match room {
             Room::Send(len) => len,
             Room::Window | Room::Hold if force => self.forced_len(),
             Room::Empty if self.fin_due() => 0,
-            _ => return None,
+            _ => {
+                self.pending.force = false;
+                return None;
+            }
         };
-        let draft = self.draft(from, len, false)?;
-        self.send_new(now, draft)
+        let draft = self.draft(from, len, false);
+        self.pending.force = false;
+        self.send_new(now, draft?)
     }
 
     fn send_new(&mut self, now: Instant, draft: Draft) -> Option<TxSegment> {
@@ -242,7 +246,7 @@ impl Tcb {
                 // More would go in one segment if the congestion window had room; ACKs are on their
                 // way (like Linux's TSO deferral).
                 let enough = (cwnd / 3).min(most);
-                if self.cuts() && full < enough && in_flight > 0 {
+                if self.defers() && full < enough && in_flight > 0 {
                     return Room::Congestion;
                 }
             }
@@ -269,12 +273,20 @@ impl Tcb {
         Room::Window
     }
 
+    /// Waiting for a larger piece pays: there is a device that cuts, and nothing else bounds its pieces.
+    fn defers(&self) -> bool {
+        self.cuts() && self.settings.config().min_burst_segments.is_none()
+    }
+
     /// Nagle's algorithm: may a segment that is not full leave, being all that there is?
     fn may_send_small(&self) -> bool {
         if self.fin_due() {
             return true;
         }
-        if self.snd.cork {
+        if self.snd.push {
+            return true;
+        }
+        if self.snd.cork || self.snd.held {
             return false;
         }
         self.settings.options().no_delay || self.snd.small_end <= self.snd.una

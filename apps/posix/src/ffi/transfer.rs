@@ -90,13 +90,12 @@ pub unsafe extern "C" fn outlive_recvmsg(
         let (it, message) = unsafe { (of(sockets)?, message.as_mut()) };
         let message = message.ok_or(Errno(libc::EFAULT))?;
         // SAFETY: as the caller promises.
-        let mut pieces = unsafe { to_write(message.msg_iov, message.msg_iovlen as usize) }?;
+        let mut pieces = unsafe { to_write(message.msg_iov, message.msg_iovlen) }?;
         let received = it.recv(descriptor, &mut pieces, flags)?;
         message.msg_namelen = 0;
         message.msg_flags = 0;
         // SAFETY: as the caller promises.
-        let control =
-            unsafe { bytes_mut(message.msg_control.cast(), message.msg_controllen as usize) }?;
+        let control = unsafe { bytes_mut(message.msg_control.cast(), message.msg_controllen) }?;
         message.msg_controllen = it.ancillary(descriptor, control)? as _;
         Ok(received)
     })())
@@ -191,7 +190,7 @@ pub unsafe extern "C" fn outlive_sendmsg(
         let (it, message) = unsafe { (of(sockets)?, message.as_ref()) };
         let message = message.ok_or(Errno(libc::EFAULT))?;
         // SAFETY: as the caller promises.
-        let pieces = unsafe { to_read(message.msg_iov, message.msg_iovlen as usize) }?;
+        let pieces = unsafe { to_read(message.msg_iov, message.msg_iovlen) }?;
         // SAFETY: as the caller promises.
         let name = unsafe {
             let length = if message.msg_name.is_null() {

@@ -1,0 +1,45 @@
+//! How much goes to the device in one piece where it cuts segments: on Linux no more than what is sent in about a
+//! millisecond, so that a burst does not fill a queue on the way ("TSO autosizing"). Off unless asked for
+//! ([`super::Config::min_burst_segments`]): a device that cuts for the host itself has no queue on the way.
+
+use super::congestion::CongestionControl;
+use super::tcb::Tcb;
+
+/// Linux's pacing rate is two windows in a round trip while the window grows fast, 1.2 afterwards.
+const SLOW_START_PERCENT: u64 = 200;
+const AVOIDANCE_PERCENT: u64 = 120;
+/// A burst is a 1024th of what the pacing rate sends in a second.
+const RATE_SHIFT: u32 = 10;
+/// On short paths it is larger: 64 KiB, halved for each 512 µs.
+const ROUND_TRIP_SHIFT: u32 = 9;
+const MAX_BURST_BYTES: u64 = 65_536;
+
+impl Tcb {
+    /// Most segments that leave in one piece.
+    pub(super) fn burst_segments(&self) -> usize {
+        let Some(least) = self.settings.config().min_burst_segments else {
+            return usize::MAX;
+        };
+        let mss = u64::from(self.effective_mss());
+        let cwnd = self.congestion.cwnd() as u64;
+        let bytes = match self.rtt.srtt() {
+            None => MAX_BURST_BYTES,
+            Some(srtt) => {
+                let srtt_us = (srtt.as_micros() as u64).max(1);
+                let fast = cwnd < (self.congestion.ssthresh() / 2) as u64;
+                let percent = if fast {
+                    SLOW_START_PERCENT
+                } else {
+                    AVOIDANCE_PERCENT
+                };
+                let rate = cwnd * percent / 100 * 1_000_000 / srtt_us;
+                let near = srtt_us >> ROUND_TRIP_SHIFT;
+                let bonus = MAX_BURST_BYTES.checked_shr(near as u32).unwrap_or(0);
+                ((rate >> RATE_SHIFT) + bonus).min(MAX_BURST_BYTES)
+            }
+        };
+        // At least two pieces a window, so that ACKs come evenly.
+        let half_window = (cwnd / mss / 2).max(1);
+        (bytes / mss).max(u64::from(least)).min(half_window) as usize
+    }
+}
