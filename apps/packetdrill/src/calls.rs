@@ -88,8 +88,31 @@ forward! {
     epoll_wait => outlive_epoll_wait(epoll: c_int, events: *mut epoll_event, most: c_int,
         timeout_ms: c_int) -> c_int;
     pipe => outlive_pipe(ends: *mut c_int) -> c_int;
-    splice => outlive_splice(from: c_int, from_offset: *mut loff_t, to: c_int,
-        to_offset: *mut loff_t, length: size_t, flags: c_uint) -> ssize_t;
+}
+
+/// packetdrill points to an offset of zero where a script says that there is none.
+pub(crate) unsafe extern "C" fn splice(
+    user: User,
+    from: c_int,
+    from_offset: *mut loff_t,
+    to: c_int,
+    to_offset: *mut loff_t,
+    length: size_t,
+    flags: c_uint,
+) -> ssize_t {
+    // SAFETY: as the caller promises.
+    let (instance, offsets) = unsafe {
+        let offsets = [from_offset, to_offset].map(|at| at.as_mut().filter(|at| **at != 0));
+        (instance(user), offsets)
+    };
+    let [from_offset, to_offset] =
+        offsets.map(|at| at.map_or(std::ptr::null_mut(), std::ptr::from_mut));
+    let sockets = Arc::as_ptr(&instance.sockets);
+    // SAFETY: as the caller promises.
+    let result =
+        unsafe { ffi::outlive_splice(sockets, from, from_offset, to, to_offset, length, flags) };
+    instance.update();
+    result
 }
 
 pub(crate) unsafe extern "C" fn free(user: User) {

@@ -8,6 +8,9 @@ use std::time::Duration;
 use outlive::tcp::{Algorithm, Config, KeepAlive, SocketOptions};
 use outlive_posix::Defaults;
 
+/// What Linux keeps beside the bytes of a packet.
+const BOOKKEEPING_BYTES: usize = 1280;
+
 /// Where they are read from.
 #[derive(Clone, Debug)]
 pub(crate) struct Sysctls {
@@ -101,7 +104,7 @@ impl Sysctls {
 
     /// What holds for all connections.
     pub(crate) fn config(&self) -> Config {
-        let [_, _, max_send] = self.buffers("ipv4/tcp_wmem", [4096, 16_384, 4_194_304]);
+        let [_, send, max_send] = self.buffers("ipv4/tcp_wmem", [4096, 16_384, 4_194_304]);
         let [_, receive, max_receive] = self.buffers("ipv4/tcp_rmem", [4096, 131_072, 6_291_456]);
         let rmem_max = self.number("core/rmem_max").unwrap_or(0);
         let default = Config::default();
@@ -109,6 +112,8 @@ impl Sysctls {
             sack: self.switch("ipv4/tcp_sack", true),
             timestamps: self.switch("ipv4/tcp_timestamps", true),
             window_scaling: self.switch("ipv4/tcp_window_scaling", true),
+            initial_send_buffer_bytes: send,
+            bookkeeping_bytes: BOOKKEEPING_BYTES,
             max_send_buffer_bytes: max_send,
             // As Linux: half of a buffer is for data, the window's scale is that of the whole.
             initial_receive_buffer_bytes: receive / 2,

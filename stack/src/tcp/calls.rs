@@ -9,7 +9,6 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf, Bytes};
 
 use super::Error;
-use super::congestion::CongestionControl;
 use super::state::State;
 use super::tcb::{FIRST_BYTE, NEVER, Tcb};
 use crate::replication::digest::{Identity, Piece};
@@ -104,23 +103,6 @@ impl Tcb {
         Ok(taken)
     }
 
-    /// Bytes that may be queued now.
-    ///
-    /// # Errors
-    /// As [`Tcb::send`].
-    pub fn send_room(&self) -> Result<usize, Error> {
-        if let Some(error) = self.error {
-            return Err(error);
-        }
-        if self.snd.fin || !self.state.accepts_writes() {
-            return Err(Error::BrokenPipe);
-        }
-        let limit = self.settings.send_limit(self.congestion.cwnd());
-        let unsent = self.unsent_bytes();
-        let room = limit.saturating_sub(self.send_queue.len());
-        Ok(room.min(self.settings.unsent_limit().saturating_sub(unsent)))
-    }
-
     /// Moves received bytes into `into`. `None`: nothing yet; `Some(0)`: the peer has closed (or `into`
     /// is empty).
     ///
@@ -208,7 +190,7 @@ impl Tcb {
     }
 
     /// So little waits for its first transmission that there may be more.
-    fn is_below_low_water(&self) -> bool {
+    pub(super) fn is_below_low_water(&self) -> bool {
         let low_water = self.settings.options().not_sent_low_water_bytes;
         low_water.is_none_or(|bytes| self.unsent_bytes() < bytes.max(1))
     }
@@ -218,14 +200,6 @@ impl Tcb {
     pub fn unsent_bytes(&self) -> usize {
         let sent = self.snd.nxt.max(FIRST_BYTE);
         self.send_queue.end().saturating_sub(sent) as usize
-    }
-
-    /// True when a third of what may be queued at once is free: so much that waking its writer pays (as Linux).
-    pub(super) fn is_worth_waking_writer(&self) -> bool {
-        let limit = self.settings.send_limit(self.congestion.cwnd());
-        let worth = limit.min(self.settings.unsent_limit()) / 3;
-        let ready = |room| room >= worth && self.is_below_low_water();
-        !self.is_opening() && self.send_room().map_or(true, ready)
     }
 
     /// The handshake is not over.

@@ -38,6 +38,11 @@ pub struct Config {
     pub retries: u8,
     /// Largest buffers that automatic tuning goes to, in bytes: of a send queue.
     pub max_send_buffer_bytes: usize,
+    /// A tuned send queue before the congestion window asks for more, in bytes.
+    pub initial_send_buffer_bytes: usize,
+    /// What each piece of a send queue counts beyond its bytes, as in Linux, where a buffer is memory and not data; 0
+    /// where bytes are bytes.
+    pub bookkeeping_bytes: usize,
     /// Most bytes of a tuned send queue that may wait for their first transmission (like Linux's
     /// `tcp_notsent_lowat`): what was written leaves while it is still in the processor's cache.
     pub max_unsent_bytes: usize,
@@ -81,6 +86,8 @@ impl Default for Config {
             syn_retries: 7,
             retries: 15,
             max_send_buffer_bytes: 4 << 20,
+            initial_send_buffer_bytes: 256 << 10,
+            bookkeeping_bytes: 0,
             max_unsent_bytes: 512 << 10,
             max_receive_buffer_bytes: 6 << 20,
             initial_receive_buffer_bytes: 64 << 10,
@@ -145,9 +152,6 @@ pub struct SocketOptions {
     pub not_sent_low_water_bytes: Option<usize>,
     /// Fixed size of the receive queue in bytes; tuned automatically if not given.
     pub receive_buffer_bytes: Option<usize>,
-    /// Most bytes of the send queue that may wait for their first transmission (`TCP_NOTSENT_LOWAT`); the
-    /// stack's choice if not given.
-    pub unsent_low_water_bytes: Option<usize>,
     /// SYN retransmissions before giving up (`TCP_SYNCNT`); the stack's choice if not given.
     pub syn_retries: Option<u8>,
     /// Upper bound of the segment size, in bytes.
@@ -169,7 +173,6 @@ impl Default for SocketOptions {
             send_buffer_bytes: None,
             not_sent_low_water_bytes: None,
             receive_buffer_bytes: None,
-            unsent_low_water_bytes: None,
             syn_retries: None,
             max_segment_size: None,
             algorithm: Algorithm::default(),

@@ -40,6 +40,7 @@ mod redeemed;
 pub mod resume;
 pub mod rtt;
 pub mod scoreboard;
+mod send_buffer;
 pub mod send_queue;
 pub mod sequence;
 pub mod settings;

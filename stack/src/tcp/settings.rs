@@ -39,8 +39,6 @@ pub(super) struct Settings {
 
 /// Largest window shift (RFC 7323 §2.3).
 pub(super) const MAX_WINDOW_SCALE: u8 = 14;
-/// Send buffer before the congestion window asks for more, in bytes.
-const INITIAL_SEND_BUFFER_BYTES: usize = 256 << 10;
 /// Smallest buffers that can be asked for, in bytes.
 const MIN_BUFFER_BYTES: usize = 2 << 10;
 
@@ -97,20 +95,16 @@ impl Settings {
             return fixed.max(MIN_BUFFER_BYTES);
         }
         cwnd.saturating_mul(2)
-            .max(INITIAL_SEND_BUFFER_BYTES)
+            .max(self.config.initial_send_buffer_bytes)
             .min(self.config.max_send_buffer_bytes)
             .max(MIN_BUFFER_BYTES)
     }
 
     /// Most of the send queue that may wait for its first transmission.
     pub(super) fn unsent_limit(&self) -> usize {
-        match (
-            self.options.unsent_low_water_bytes,
-            self.options.send_buffer_bytes,
-        ) {
-            (Some(chosen), _) => chosen.max(1),
-            (None, Some(_)) => usize::MAX,
-            (None, None) => self.config.max_unsent_bytes,
+        match self.options.send_buffer_bytes {
+            Some(_) => usize::MAX,
+            None => self.config.max_unsent_bytes,
         }
     }
 }
@@ -155,12 +149,6 @@ impl Tcb {
     pub fn set_user_timeout(&mut self, timeout: Option<Duration>) {
         self.settings
             .change(|options| options.user_timeout = timeout);
-    }
-
-    /// Bounds what waits for its first transmission, in bytes, or leaves that to the stack.
-    pub fn set_unsent_low_water(&mut self, bytes: Option<usize>) {
-        self.settings
-            .change(|options| options.unsent_low_water_bytes = bytes);
     }
 
     /// ACKs at once for a while, or held back as far as the RFC allows (like `TCP_QUICKACK`). What was held

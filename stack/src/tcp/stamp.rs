@@ -114,16 +114,18 @@ impl Tcb {
         self.path.data_mss().min(cap.unwrap_or(u16::MAX))
     }
 
-    /// The window of a SYN, which is not scaled (RFC 7323 §2.2): whole segments, as Linux offers at first.
+    /// The window of a SYN, which is not scaled (RFC 7323 §2.2): of a tuned queue whole segments, as Linux offers at
+    /// first.
     pub(super) fn window_of_syn(&self) -> u16 {
         let timestamps = self.timestamps.on && self.state != State::SynSent;
         let options = if timestamps { TIMESTAMPS_BYTES } else { 0 };
         let segment = u32::from(self.announced_mss().saturating_sub(options).max(MIN_MSS));
         let limit = self.rcv.limit;
-        let whole = if limit > segment {
-            limit - limit % segment
-        } else {
+        let fixed = self.settings.options().receive_buffer_bytes.is_some();
+        let whole = if fixed || limit < segment {
             limit
+        } else {
+            limit - limit % segment
         };
         whole.min(u32::from(u16::MAX)) as u16
     }

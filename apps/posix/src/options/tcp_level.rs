@@ -101,8 +101,8 @@ impl Sockets {
             libc::TCP_NOTSENT_LOWAT => {
                 inner.choices.unsent_low_water = value as u32;
                 let bytes = (value != 0).then_some(value as u32 as usize);
-                inner.choices.tcp.unsent_low_water_bytes = bytes;
-                inner.change(direct, |tcb| tcb.set_unsent_low_water(bytes));
+                inner.choices.tcp.not_sent_low_water_bytes = bytes;
+                inner.change(direct, |tcb| tcb.set_not_sent_low_water(bytes));
             }
             _ => return set_rarely(inner, name, value),
         }

@@ -21,8 +21,10 @@ fn the_handshake_offers_and_agrees_on_every_option() {
         let options = &sent.segment.options;
         assert_eq!((options.mss, options.window_scale), (Some(1460), Some(7)));
         assert!(options.sack_permitted && options.timestamps.is_some());
-        assert_eq!(sent.segment.window, 65_535, "not scaled (RFC 7323 2.2)");
     }
+    // Not scaled (RFC 7323 §2.2), and whole segments: with timestamps, once it is known that there are any.
+    assert_eq!(syn.segment.window, 64_240);
+    assert_eq!(syn_ack.segment.window, 65_160);
     assert_eq!(syn.segment.options.timestamps.unwrap().1, 0);
     let echo = syn_ack.segment.options.timestamps.unwrap().1;
     assert_eq!(echo, syn.segment.options.timestamps.unwrap().0);
