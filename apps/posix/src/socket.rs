@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use outlive::socket::Direct;
-use outlive::tcp::{Connection, Listener, State, Tcb};
+use outlive::tcp::{Connection, Error, Listener, State, Tcb};
 use parking_lot::Mutex;
 
 use crate::address::Family;
@@ -120,8 +120,12 @@ impl Inner {
         if self.told {
             return None;
         }
-        let error = self.connection()?.tcb.lock().error()?;
-        Some(Errno::from(error))
+        let readiness = self.connection()?.tcb.lock().readiness();
+        match readiness.error? {
+            // As Linux: a peer that had closed, and is reset by what it does not want, is a broken pipe.
+            Error::Reset if readiness.finished => Some(Errno(libc::EPIPE)),
+            error => Some(Errno::from(error)),
+        }
     }
 
     /// The state, as Linux sees the socket: what is in TIME-WAIT belongs to no socket any more.

@@ -121,8 +121,7 @@ impl Sockets {
                 if inner.told {
                     return Ok(0);
                 }
-                inner.told = true;
-                Err(Errno::from(error))
+                Err(inner.take_error().unwrap_or(Errno::from(error)))
             }
             None => Err(Errno(libc::EAGAIN)),
         }

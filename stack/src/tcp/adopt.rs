@@ -76,7 +76,7 @@ impl Tcp {
         let silent = continuation.abort || state == State::TimeWait;
         let parameters = Parameters {
             config: Arc::clone(&self.config),
-            options: Arc::clone(&listener.socket),
+            options: listener.socket(),
             path,
             timestamp_offset: record.timestamps.unwrap_or_default(),
             gated: self.gate.is_some(),

@@ -35,7 +35,7 @@ pub struct Listener {
     /// Until when (in milliseconds of their clock) cookies may come back.
     cookies_until_ms: AtomicU64,
     /// What its connections start with.
-    pub(super) socket: Arc<SocketOptions>,
+    socket: Mutex<Arc<SocketOptions>>,
     /// How they outlive this host.
     pub(super) survival: Survival,
     /// Length of the accept queue, to be read without its lock.
@@ -82,7 +82,7 @@ impl Listener {
             max_half_open: options.max_half_open.max(1),
             syn_cookies: options.syn_cookies,
             cookies_until_ms: AtomicU64::new(0),
-            socket: Arc::new(options.socket),
+            socket: Mutex::new(Arc::new(options.socket)),
             survival: options.survival,
             waiting: AtomicUsize::new(0),
             completed: AtomicU64::new(0),
@@ -100,6 +100,16 @@ impl Listener {
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// What its connections start with.
+    pub(super) fn socket(&self) -> Arc<SocketOptions> {
+        Arc::clone(&self.socket.lock())
+    }
+
+    /// Has connections that begin from now on start with `options`.
+    pub fn set_options(&self, options: SocketOptions) {
+        *self.socket.lock() = Arc::new(options);
     }
 
     /// The oldest connection that is established and not accepted.

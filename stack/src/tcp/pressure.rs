@@ -79,7 +79,7 @@ impl Tcp {
         listener: &Listener,
         syn: &Segment,
     ) -> TxSegment {
-        let settings = Settings::new(Arc::clone(&self.config), Arc::clone(&listener.socket));
+        let settings = Settings::new(Arc::clone(&self.config), listener.socket());
         let path = PathFacts::new(path);
         let clock = self.pressure.clock(now);
         listener.expect_cookies(clock.as_millis() + EXPECTED_FOR_MS);
@@ -150,7 +150,7 @@ impl Tcp {
         let offset = self.pressure.cookies.timestamp_offset(id);
         let parameters = Parameters {
             timestamp_offset: offset.wrapping_add(shift as u32),
-            ..self.parameters(id, path, Arc::clone(&listener.socket), listener.survival)
+            ..self.parameters(id, path, listener.socket(), listener.survival)
         };
         let tcb = Tcb::accept_cookie(parameters, now, iss, syn);
         let connection = Arc::new(Connection::new_half_open(*id, tcb));
@@ -178,7 +178,8 @@ impl TcpReader {
         counters.count(Counter::TcpCookiesSent);
         counters.count(Counter::TcpTxSegments);
         let segment = self.tcp.cookie(now, id, path, listener, syn);
-        let (ttl, tos) = (listener.socket.ttl, listener.socket.tos & !3);
+        let socket = listener.socket();
+        let (ttl, tos) = (socket.ttl, socket.tos & !3);
         outcome
             .datagrams
             .push(emit::datagram(id, segment, ttl, tos));

@@ -13,6 +13,8 @@ pub struct Readiness {
     pub readable_bytes: usize,
     /// No more will come, or is to be read.
     pub read_closed: bool,
+    /// The peer's FIN arrived, and everything before it.
+    pub finished: bool,
     /// Our side is closed, or the connection is over.
     pub write_closed: bool,
     /// So much room that a writer should be woken.
@@ -31,6 +33,7 @@ impl Tcb {
             state: self.state,
             readable_bytes: self.readable_bytes(),
             read_closed: self.at_end().unwrap_or(true),
+            finished: self.rcv.fin < self.rcv.committed,
             write_closed: self.snd.fin || self.state == State::Closed,
             writable: self.is_worth_waking_writer(),
             received: self.rcv.committed,

@@ -218,7 +218,7 @@ impl Tcp {
             Some(last) => self.isn.isn_beyond(now, id, last),
             None => self.isn.isn(now, id),
         };
-        let parameters = self.parameters(id, path, Arc::clone(&listener.socket), listener.survival);
+        let parameters = self.parameters(id, path, listener.socket(), listener.survival);
         let tcb = Tcb::accept(parameters, now, iss, syn);
         let connection = Arc::new(Connection::new_half_open(*id, tcb));
         if !self.table.insert(&connection) {

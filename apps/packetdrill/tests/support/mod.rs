@@ -1,4 +1,9 @@
 //! The far side of the interface: a caller with the function pointers, and a peer made of raw packets.
+#![allow(dead_code, reason = "not every test uses all of it")]
+#![allow(
+    clippy::macro_metavars_in_unsafe,
+    reason = "the calls of C are unsafe, and tests make many"
+)]
 
 use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
@@ -10,24 +15,24 @@ use outlive::wire::ipv4;
 use outlive::wire::tcp::{self, Flags, Header, Options};
 use outlive_packetdrill::{Interface, packetdrill_interface_init};
 
-pub const LOCAL: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 1);
-pub const REMOTE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-pub const PORT: u16 = 8080;
-pub const PEER_PORT: u16 = 40_000;
+pub(crate) const LOCAL: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 1);
+pub(crate) const REMOTE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(crate) const PORT: u16 = 8080;
+pub(crate) const PEER_PORT: u16 = 40_000;
 /// The peer's initial sequence number.
-pub const PEER_ISS: u32 = 1000;
+pub(crate) const PEER_ISS: u32 = 1000;
 
 /// A packet that left.
 #[derive(Clone, Debug)]
-pub struct Out {
+pub(crate) struct Out {
     /// Microseconds on the interface's clock.
-    pub at_us: i64,
-    pub header: Header,
-    pub payload: Vec<u8>,
+    pub(crate) at_us: i64,
+    pub(crate) header: Header,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// One instance of the library.
-pub struct Host {
+pub(crate) struct Host {
     interface: Interface,
 }
 
@@ -46,12 +51,12 @@ macro_rules! call {
     }};
 }
 
-pub fn errno() -> i32 {
+pub(crate) fn errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap()
 }
 
 /// The name of an IPv4 socket address.
-pub fn name(address: Ipv4Addr, port: u16) -> sockaddr_in {
+pub(crate) fn name(address: Ipv4Addr, port: u16) -> sockaddr_in {
     sockaddr_in {
         sin_family: libc::AF_INET as u16,
         sin_port: port.to_be(),
@@ -63,7 +68,7 @@ pub fn name(address: Ipv4Addr, port: u16) -> sockaddr_in {
 }
 
 impl Host {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut interface = MaybeUninit::uninit();
         // SAFETY: there is room for the struct, and the flags end with a zero.
         let interface = unsafe {
@@ -73,47 +78,47 @@ impl Host {
         Self { interface }
     }
 
-    pub fn interface(&self) -> &Interface {
+    pub(crate) fn interface(&self) -> &Interface {
         &self.interface
     }
 
-    pub fn socket(&self) -> c_int {
+    pub(crate) fn socket(&self) -> c_int {
         let fd = call!(self, socket, libc::AF_INET, libc::SOCK_STREAM, 0);
         assert!(fd >= 0);
         fd
     }
 
-    pub fn bind(&self, fd: c_int) -> c_int {
+    pub(crate) fn bind(&self, fd: c_int) -> c_int {
         let name = name(LOCAL, PORT);
         call!(self, bind, fd, (&raw const name).cast::<sockaddr>(), 16)
     }
 
-    pub fn listening(&self) -> c_int {
+    pub(crate) fn listening(&self) -> c_int {
         let fd = self.socket();
         assert_eq!(self.bind(fd), 0);
         assert_eq!(call!(self, listen, fd, 4), 0);
         fd
     }
 
-    pub fn accept(&self, fd: c_int) -> c_int {
+    pub(crate) fn accept(&self, fd: c_int) -> c_int {
         call!(self, accept, fd, ptr::null_mut(), ptr::null_mut())
     }
 
-    pub fn connect(&self, fd: c_int) -> c_int {
+    pub(crate) fn connect(&self, fd: c_int) -> c_int {
         let name = name(REMOTE, PEER_PORT);
         call!(self, connect, fd, (&raw const name).cast::<sockaddr>(), 16)
     }
 
-    pub fn set_nonblocking(&self, fd: c_int) {
+    pub(crate) fn set_nonblocking(&self, fd: c_int) {
         assert_eq!(call!(self, fcntl, fd, libc::F_SETFL, libc::O_NONBLOCK), 0);
     }
 
-    pub fn set_int(&self, fd: c_int, level: c_int, name: c_int, value: c_int) -> c_int {
+    pub(crate) fn set_int(&self, fd: c_int, level: c_int, name: c_int, value: c_int) -> c_int {
         let value = (&raw const value).cast::<c_void>();
         call!(self, setsockopt, fd, level, name, value, 4)
     }
 
-    pub fn get_int(&self, fd: c_int, level: c_int, name: c_int) -> c_int {
+    pub(crate) fn get_int(&self, fd: c_int, level: c_int, name: c_int) -> c_int {
         let mut value: c_int = -1;
         let mut length: socklen_t = 4;
         let place = (&raw mut value).cast::<c_void>();
@@ -125,11 +130,11 @@ impl Host {
         value
     }
 
-    pub fn write(&self, fd: c_int, bytes: &[u8]) -> isize {
+    pub(crate) fn write(&self, fd: c_int, bytes: &[u8]) -> isize {
         call!(self, write, fd, bytes.as_ptr().cast(), bytes.len())
     }
 
-    pub fn read(&self, fd: c_int, room: usize) -> Result<Vec<u8>, i32> {
+    pub(crate) fn read(&self, fd: c_int, room: usize) -> Result<Vec<u8>, i32> {
         let mut buffer = vec![0; room];
         let read = call!(self, read, fd, buffer.as_mut_ptr().cast(), room);
         if read < 0 {
@@ -139,11 +144,11 @@ impl Host {
         Ok(buffer)
     }
 
-    pub fn close(&self, fd: c_int) {
+    pub(crate) fn close(&self, fd: c_int) {
         assert_eq!(call!(self, close, fd), 0);
     }
 
-    pub fn now_us(&self) -> i64 {
+    pub(crate) fn now_us(&self) -> i64 {
         let mut now = timeval {
             tv_sec: 0,
             tv_usec: 0,
@@ -152,12 +157,12 @@ impl Host {
         now.tv_sec * 1_000_000 + now.tv_usec
     }
 
-    pub fn sleep_ms(&self, millis: u32) {
+    pub(crate) fn sleep_ms(&self, millis: u32) {
         assert_eq!(call!(self, usleep, millis * 1000), 0);
     }
 
     /// The next packet that leaves; none when none will come.
-    pub fn next(&self) -> Option<Out> {
+    pub(crate) fn next(&self) -> Option<Out> {
         let mut buffer = vec![0_u8; 65_536];
         let mut count = buffer.len();
         let mut at_us = 0;
@@ -191,7 +196,7 @@ impl Host {
     }
 
     /// A segment of the peer.
-    pub fn inject(&self, peer_port: u16, header: Header, payload: &[u8]) {
+    pub(crate) fn inject(&self, peer_port: u16, header: Header, payload: &[u8]) {
         let header = Header {
             source_port: peer_port,
             destination_port: if header.destination_port == 0 {
@@ -235,15 +240,15 @@ impl Host {
 }
 
 /// A connection from the peer's side.
-pub struct Peer {
-    pub port: u16,
-    pub local_port: u16,
-    pub seq: u32,
-    pub ack: u32,
+pub(crate) struct Peer {
+    pub(crate) port: u16,
+    pub(crate) local_port: u16,
+    pub(crate) seq: u32,
+    pub(crate) ack: u32,
 }
 
 impl Peer {
-    pub fn send(&mut self, host: &Host, flags: Flags, payload: &[u8]) {
+    pub(crate) fn send(&mut self, host: &Host, flags: Flags, payload: &[u8]) {
         let header = Header {
             destination_port: self.local_port,
             seq: self.seq,
@@ -257,14 +262,14 @@ impl Peer {
     }
 
     /// A connection to the listening port: SYN, SYN-ACK, ACK.
-    pub fn open(host: &Host, port: u16) -> Self {
+    pub(crate) fn open(host: &Host, port: u16) -> Self {
         let mut peer = Self::half_open(host, port);
         peer.send(host, Flags::ACK, &[]);
         peer
     }
 
     /// The same without its last ACK.
-    pub fn half_open(host: &Host, port: u16) -> Self {
+    pub(crate) fn half_open(host: &Host, port: u16) -> Self {
         let syn = Header {
             seq: PEER_ISS,
             flags: Flags::SYN,
@@ -287,7 +292,7 @@ impl Peer {
 }
 
 /// An accepted connection, and its peer.
-pub fn connected(host: &Host) -> (c_int, Peer) {
+pub(crate) fn connected(host: &Host) -> (c_int, Peer) {
     let listener = host.listening();
     let peer = Peer::open(host, PEER_PORT);
     let fd = host.accept(listener);

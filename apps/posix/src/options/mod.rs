@@ -7,6 +7,7 @@ mod tcp_level;
 
 use crate::descriptor::{Descriptor, Object};
 use crate::errno::{Errno, Result};
+use crate::socket::Phase;
 use crate::sockets::Sockets;
 
 /// What an option holds: the caller's memory takes as much of it as fits.
@@ -79,14 +80,18 @@ impl Sockets {
         };
         self.at_once(|| {
             let mut inner = socket.inner.lock();
-            match level {
+            let set = match level {
                 libc::SOL_SOCKET => self.set_socket_option(&mut inner, name, value),
                 libc::IPPROTO_TCP => self.set_tcp_option(&mut inner, name, value),
                 libc::IPPROTO_IP | libc::IPPROTO_IPV6 => {
                     ip_level::set(&mut inner, self.direct(), level, name, value)
                 }
                 _ => Err(Errno(libc::ENOPROTOOPT)),
+            };
+            if let Phase::Listening(listener) = &inner.phase {
+                listener.set_options(inner.choices.tcp.clone());
             }
+            set
         })
     }
 }
