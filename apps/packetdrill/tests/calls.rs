@@ -1,5 +1,6 @@
 //! The calls, as C makes them: errors, options, readiness.
 
+#[macro_use]
 mod support;
 
 use std::os::fd::AsRawFd;

@@ -1,5 +1,6 @@
 //! The states of all sockets in a file. A test of its own, because the environment is the process's.
 
+#[macro_use]
 mod support;
 
 use outlive::wire::tcp::Flags;

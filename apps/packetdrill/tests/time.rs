@@ -1,5 +1,6 @@
 //! Virtual time, and calls that block in it.
 
+#[macro_use]
 mod support;
 
 use std::cell::Cell;

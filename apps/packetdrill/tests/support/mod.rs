@@ -1,9 +1,5 @@
 //! The far side of the interface: a caller with the function pointers, and a peer made of raw packets.
 #![allow(dead_code, reason = "not every test uses all of it")]
-#![allow(
-    clippy::macro_metavars_in_unsafe,
-    reason = "the calls of C are unsafe, and tests make many"
-)]
 
 use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
@@ -42,7 +38,6 @@ unsafe impl Send for Host {}
 unsafe impl Sync for Host {}
 
 /// Calls a function of the interface; what it wants of its arguments holds in these tests.
-#[macro_export]
 macro_rules! call {
     ($host:expr, $name:ident $(, $argument:expr)*) => {{
         let interface = $host.interface();
