@@ -2,7 +2,12 @@
 # Two servers, a witness and a client, each in a network namespace of its own, on two bridges: the service
 # network, which the clients are on, and the replication network. For scripts that run inside a sandbox.
 
-SERVICE=10.77.0.2
+# With IPV6 set the clients use IPv6; the servers watch each other by IPv4 in any case.
+if [[ ${IPV6:-} ]]; then
+  SERVICE=fd77::2 SERVICE_NETWORK=64 SERVICE_HOST='[fd77::2]'
+else
+  SERVICE=10.77.0.2 SERVICE_NETWORK=24 SERVICE_HOST=10.77.0.2
+fi
 SERVICE_MAC=02:00:5e:77:00:02
 
 # cluster_network: makes the namespaces client, host0, host1 and witness, and joins them.
@@ -14,6 +19,8 @@ cluster_network() {
   done
   netns_add client
   plug client service 10.77.0.1
+  # Nobody else is there whom the kernel would have to ask for its address.
+  [[ -z ${IPV6:-} ]] || ip -n client addr add fd77::1/64 dev service nodad
   for i in 0 1 2; do
     netns_add "$(host_name $i)"
     plug "$(host_name $i)" service "10.77.0.1$i"
@@ -52,7 +59,7 @@ hosts = [
   { id = 1, paths = ["10.88.0.11:7700", "10.77.0.11:7700"] },
   { id = 2, paths = ["10.88.0.12:7700", "10.77.0.12:7700"] },
 ]
-service = { interface = "service", address = "$SERVICE/24", mac = "$SERVICE_MAC" }
+service = { interface = "service", address = "$SERVICE/$SERVICE_NETWORK", mac = "$SERVICE_MAC" }
 ${1:-}
 TOML
   done

@@ -52,6 +52,8 @@ counters! {
     NdpDropBogus = "ndp_drop_bogus",
     /// A claim on one of our IPv6 addresses by another station.
     NdpConflicts = "ndp_conflicts",
+    /// Malformed queries about groups (IGMP, MLD), or from afar.
+    GroupDropMalformed = "group_drop_malformed",
     /// Dropped because this host is not to receive: another one has the service.
     EthernetDropClosed = "ethernet_drop_closed",
     /// Frames that another host sent as our station, though it is ours now.

@@ -62,7 +62,7 @@ pub(crate) fn build(
     if capabilities.medium == Medium::Ethernet
         && let Some(station) = config.ethernet.station_on(capabilities)
     {
-        ip_config.add_link_local(station);
+        ip_config.add_link_local(station, config.ethernet.autoconfigure);
     }
     let addresses = ip_config.addresses.clone();
     let ip = Arc::new(Ip::new(
@@ -123,6 +123,7 @@ pub(crate) fn build(
         })
         .collect();
     let core = Arc::new(Core {
+        ip,
         udp,
         tcp,
         link,

@@ -1,6 +1,7 @@
 //! The handle of a running stack.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Weak};
@@ -113,6 +114,22 @@ impl Stack {
     pub fn announce(&self, times: u32, every: Duration) {
         let link = &self.core().link;
         link.announce_repeatedly(self.now(), times, every);
+        self.runtime().look_at_neighbours();
+    }
+
+    /// Takes datagrams to `group` from now on, and tells routers and switches so.
+    pub fn join(&self, group: IpAddr) {
+        let core = self.core();
+        core.ip.join(group);
+        core.link.join(self.now(), group);
+        self.runtime().look_at_neighbours();
+    }
+
+    /// Takes datagrams to `group` no longer.
+    pub fn leave(&self, group: IpAddr) {
+        let core = self.core();
+        core.ip.leave(group);
+        core.link.leave(self.now(), group);
         self.runtime().look_at_neighbours();
     }
 

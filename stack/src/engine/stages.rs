@@ -205,6 +205,9 @@ pub(crate) fn poll_neighbours(
     for next_hop in ethernet.take_unreachable() {
         host.report_unreachable(now, next_hop);
     }
+    if let Some(learned) = ethernet.take_learned() {
+        host.learn(learned);
+    }
     for (address, claim) in ethernet.take_claims() {
         match claim {
             Claim::Held => host.add_address(address),
@@ -222,6 +225,7 @@ pub(crate) fn bound_loopback(loopback: &mut Vec<RxPacket>, limit: usize) -> u64 
 
 /// The protocol state that all queues of a stack share.
 pub(crate) struct Core {
+    pub(crate) ip: Arc<ip::Ip>,
     pub(crate) udp: Arc<udp::Udp>,
     pub(crate) tcp: Arc<tcp::Tcp>,
     pub(crate) link: Arc<ethernet::Link>,

@@ -7,7 +7,7 @@ use outlive_driver::Capabilities;
 use crate::wire::ethernet::MacAddr;
 
 /// VLAN, neighbours and claims.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The VLAN that frames belong to, 1 to 4094; none for untagged frames.
     pub vlan: Option<u16>,
@@ -20,6 +20,29 @@ pub struct Config {
     /// Another host may take our addresses over, with the same station: a frame that comes from our own
     /// station means that it is not silent, and we announce ourselves again.
     pub shared: bool,
+    /// Tell routers and switches which groups we listen to (IGMP, MLD).
+    pub tell_groups: bool,
+    /// Listen to IPv6 routers: which of them lead out, which networks are on the link, and addresses that
+    /// we make for ourselves (RFC 4862 §5.5).
+    pub autoconfigure: bool,
+    /// What these addresses are made with, so that they stay the same (RFC 7217); made up at every start if
+    /// not given.
+    pub stable_secret: Option<[u8; 16]>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            vlan: None,
+            neighbours: NeighbourLimits::default(),
+            conflict: ConflictTimes::default(),
+            station: None,
+            shared: false,
+            tell_groups: true,
+            autoconfigure: false,
+            stable_secret: None,
+        }
+    }
 }
 
 impl Config {

@@ -9,6 +9,8 @@ use outlive_driver::{Capabilities, Medium};
 use parking_lot::Mutex;
 
 use super::conflict::{Claimed, Probing, Say};
+use super::groups::OfLink;
+use super::ndp::Routers;
 use super::neighbours::{Neighbours, Question, Told};
 use super::{Claim, Config, TxPacket, arp, ndp};
 use crate::counters::{Counter, Counters};
@@ -18,6 +20,7 @@ use crate::packet::{TxFrame, grow};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::ethernet::{Header, MacAddr};
+use crate::wire::ipv6;
 
 /// Frames of another host as our station are answered by an announcement this often at most.
 const STRAY_EVERY: Duration = Duration::from_millis(5);
@@ -31,8 +34,12 @@ pub struct Link {
     pub(super) vlan: Option<u16>,
     pub(super) counters: Arc<Counters>,
     pub(super) neighbours: Mutex<Neighbours>,
+    /// What routers say, if anybody is to listen.
+    pub(super) routers: Option<Mutex<Routers>>,
+    /// The groups that routers are told of.
+    pub(super) groups: Mutex<OfLink>,
     addresses: Mutex<Addresses>,
-    config: Config,
+    pub(super) config: Config,
 }
 
 #[derive(Debug)]
@@ -60,9 +67,17 @@ impl Link {
         for half in secret.as_chunks_mut::<8>().0 {
             *half = random.next_u64().to_le_bytes();
         }
+        let mac = config.station_on(capabilities).unwrap_or_default();
+        let listens = config.autoconfigure && capabilities.medium == Medium::Ethernet;
+        let routers = listens.then(|| {
+            let secret = Keyed::new(config.stable_secret.unwrap_or(secret)).derive(1);
+            Mutex::new(Routers::new(secret, mac, now, &mut random))
+        });
         let link = Self {
+            groups: Mutex::new(OfLink::new(random.fork())),
+            routers,
             medium: capabilities.medium,
-            mac: config.station_on(capabilities).unwrap_or_default(),
+            mac,
             tx_checksum: capabilities.tx_checksum,
             vlan: config.vlan,
             counters,
@@ -86,6 +101,10 @@ impl Link {
 
     /// Takes an address, beginning with probes or announcements.
     pub fn add_address(&self, now: Instant, address: Cidr) {
+        // Whoever asks for the address asks in this group, and switches may want to know (RFC 4862 §5.4.2).
+        if let IpAddr::V6(address) = address.address() {
+            self.join(now, ipv6::solicited_node(address).into());
+        }
         let times = self.config.conflict.clone();
         let probing = self.probing(address.address());
         let mut addresses = self.addresses.lock();
@@ -127,6 +146,7 @@ impl Link {
     /// taken over from another host (RFC 9568 §8.2.2 is content with one; switches and peers may be
     /// slow).
     pub fn announce_repeatedly(&self, now: Instant, times: u32, every: Duration) {
+        self.tell_groups_again(now);
         for (_, claimed) in &mut self.addresses.lock().claims {
             claimed.announce_repeatedly(now, times, every);
         }
@@ -218,6 +238,33 @@ impl Link {
         std::mem::take(&mut self.addresses.lock().changes)
     }
 
+    /// Has IP hear of an address that was won or lost.
+    pub(super) fn tell(&self, cidr: Cidr, claim: Claim) {
+        self.addresses.lock().changes.push((cidr, claim));
+    }
+
+    /// Gives `address` up, and has IP hear of it.
+    pub(super) fn give_up(&self, address: IpAddr) {
+        let mut addresses = self.addresses.lock();
+        let claims = &mut addresses.claims;
+        if let Some(at) = claims
+            .iter()
+            .position(|(cidr, _)| cidr.address() == address)
+        {
+            let (cidr, _) = claims.remove(at);
+            addresses.changes.push((cidr, Claim::Lost));
+        }
+    }
+
+    /// Our addresses that others turned out to have.
+    pub(super) fn lost(&self) -> Vec<IpAddr> {
+        let addresses = self.addresses.lock();
+        let lost = addresses.claims.iter();
+        lost.filter(|(_, claimed)| claimed.claim() == Claim::Lost)
+            .map(|(cidr, _)| cidr.address())
+            .collect()
+    }
+
     /// When [`Link::poll_claims`] has something to do.
     pub(super) fn next_claim_deadline(&self) -> Option<Instant> {
         if self.medium != Medium::Ethernet {
@@ -228,8 +275,11 @@ impl Link {
             return Some(Instant::ZERO);
         }
         let claims = addresses.claims.iter();
+        let routers = self.routers.as_ref();
         claims
             .filter_map(|(_, claimed)| claimed.next_deadline())
+            .chain(routers.and_then(|routers| routers.lock().next_deadline()))
+            .chain(self.next_group_deadline())
             .min()
     }
 

@@ -1,5 +1,5 @@
 //! The link layer: Ethernet II frames, 802.1Q tags, and neighbours (RFC 894 and RFC 2464; ARP: RFC 826,
-//! RFC 5227; neighbour discovery: RFC 4861, RFC 4862).
+//! RFC 5227; neighbour discovery: RFC 4861, RFC 4862), and groups (IGMP: RFC 3376; MLD: RFC 3810).
 //!
 //! [`Link`] is what the stages [`EthernetReader`] and [`EthernetWriter`] share. On a medium without link
 //! headers (TUN) both pass everything through.
@@ -8,6 +8,7 @@ mod arp;
 mod complete;
 mod config;
 mod conflict;
+mod groups;
 mod link;
 mod ndp;
 mod neighbours;

@@ -23,6 +23,11 @@ use crate::keyed::Keyed;
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 
+/// The most that a router may say (RFC 4861 §6.2.1).
+const MAX_REACHABLE: Duration = Duration::from_secs(3600);
+const MIN_ASK: Duration = Duration::from_millis(100);
+const MAX_ASK: Duration = Duration::from_secs(60);
+
 /// A question to be put on the link: who has `target`?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Question {
@@ -320,6 +325,17 @@ impl Neighbours {
         match address {
             IpAddr::V4(_) => self.limits.believe_for,
             IpAddr::V6(_) => self.limits.reachable_for,
+        }
+    }
+
+    /// What a router says about time on this link (RFC 4861 §6.3.4), within reason: no longer than it lets
+    /// routers say, and no question more often than ten times a second.
+    pub(super) fn set_times(&mut self, reachable: Option<Duration>, ask: Option<Duration>) {
+        if let Some(reachable) = reachable {
+            self.limits.reachable_for = reachable.min(MAX_REACHABLE);
+        }
+        if let Some(ask) = ask {
+            self.limits.ask_every = ask.clamp(MIN_ASK, MAX_ASK);
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Buf;
 use outlive_driver::Medium;
 
-use super::{Link, TxPacket, ndp};
+use super::{Link, TxPacket, groups, ndp};
 use crate::counters::Counter;
 use crate::ip::{Cast, RxPacket};
 use crate::packet::{RxFrame, Segmentation, TxFrame, strip_checksum};
@@ -125,6 +125,14 @@ impl EthernetReader {
                 let checksum = frame.checksum;
                 frame.data.advance(header.len());
                 self.ndp(now, header.source, &frame.data, checksum, outcome);
+            }
+            TYPE_IPV4 | TYPE_IPV6
+                if groups::is_query(header.ether_type, &frame.data[header.len()..]) =>
+            {
+                frame.data.advance(header.len());
+                let link = &self.link;
+                link.hear_of_groups(now, header.source, header.ether_type, &frame.data);
+                outcome.announcements_due = true;
             }
             TYPE_IPV4 | TYPE_IPV6 => outcome.packets.push(packet(frame, header.len(), cast)),
             TYPE_ARP => {

@@ -10,7 +10,7 @@ use outlive_driver::Medium;
 use super::neighbours::{Neighbours, Question, Sent};
 use super::{Claim, Link, TxPacket, complete_checksum};
 use crate::counters::Counter;
-use crate::ip::Cidr;
+use crate::ip::{Cidr, Learned};
 use crate::packet::TxFrame;
 use crate::time::Instant;
 use crate::wire::ethernet::{MacAddr, TYPE_IPV4, TYPE_IPV6};
@@ -75,6 +75,8 @@ impl EthernetWriter {
         let link = Arc::clone(&self.link);
         let before = frames.len();
         link.poll_claims(now, |frame| frames.push_back(frame));
+        link.poll_routers(now, |frame| frames.push_back(frame));
+        link.poll_groups(now, |frame| frames.push_back(frame));
         keep_latest(&mut self.claims, link.take_changes());
         {
             let mut neighbours = link.neighbours.lock();
@@ -100,6 +102,11 @@ impl EthernetWriter {
     /// [`crate::ip::Ip::add_address`] and [`crate::ip::Ip::remove_address`].
     pub fn take_claims(&mut self) -> Vec<(Cidr, Claim)> {
         std::mem::take(&mut self.claims)
+    }
+
+    /// What routers said, if it changed since the last call, for [`crate::ip::Ip::learn`].
+    pub fn take_learned(&mut self) -> Option<Learned> {
+        self.link.routers.as_ref()?.lock().take_learned()
     }
 
     /// Next hops found unreachable since the last call, for [`crate::ip::Ip::report_unreachable`].

@@ -87,12 +87,12 @@ impl Default for Config {
 
 impl Config {
     /// Every interface that speaks IPv6 has a link-local address (RFC 4291 §2.8): if there is an IPv6
-    /// address but none of that kind, makes one from the station (RFC 4291 §2.5.1).
-    pub(crate) fn add_link_local(&mut self, station: MacAddr) {
+    /// address (or there `may_come` some) but none of that kind, makes one from the station (RFC 4291 §2.5.1).
+    pub(crate) fn add_link_local(&mut self, station: MacAddr, may_come: bool) {
         let link_local =
             |cidr: &Cidr| matches!(cidr.address(), IpAddr::V6(v6) if v6.is_unicast_link_local());
         let speaks = self.addresses.iter().any(|cidr| cidr.address().is_ipv6());
-        if speaks && !self.addresses.iter().any(link_local) {
+        if (speaks || may_come) && !self.addresses.iter().any(link_local) {
             let address = v6::link_local(station).into();
             self.addresses
                 .push(Cidr::new(address, 64).expect("shorter than an address"));

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use outlive_driver::Capabilities;
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::icmp_limit::IcmpLimiter;
 use super::identification::Identification;
 use super::path_mtu::{Cache, Known};
-use super::route::Routes;
+use super::route::{Route, Routes};
 use super::v6::source::{Candidate, select};
 use super::{Cidr, Config, Datagram, ErrorKind, Path, TxDatagram, icmp, v6};
 use crate::counters::Counters;
@@ -28,6 +28,17 @@ pub struct NoRoute {
     pub destination: IpAddr,
 }
 
+/// What IPv6 routers say (RFC 4861 §6.3.4), all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// Networks on the link, and default gateways.
+    pub routes: Vec<Route>,
+    /// Addresses that are not to be used for anything new.
+    pub deprecated: Vec<IpAddr>,
+    /// Largest IPv6 datagram on the link, if they say.
+    pub mtu: Option<usize>,
+}
+
 /// The Internet layer of one host on one interface.
 #[derive(Debug)]
 pub struct Ip {
@@ -41,6 +52,8 @@ pub struct Ip {
     link_mtu: usize,
     max_segmented4: usize,
     max_segmented6: usize,
+    /// Largest IPv6 datagram on the link as routers say.
+    learned_mtu6: AtomicUsize,
     /// What changes rarely and is read for every packet.
     tables: ArcSwap<Tables>,
     changing: Mutex<()>,
@@ -59,6 +72,8 @@ pub(super) struct Tables {
     /// Those of them that are not to be used for anything new (RFC 4862 §5.5.4).
     deprecated: Vec<IpAddr>,
     groups: Vec<IpAddr>,
+    /// Beside those of the configuration.
+    learned_routes: Vec<Route>,
     routes: Routes,
 }
 
@@ -78,6 +93,12 @@ pub(super) enum Place {
 }
 
 impl Tables {
+    /// Makes the routes anew, after addresses or routes have changed.
+    fn find_ways(&mut self, configured: &[Route]) {
+        let routes = [configured, &self.learned_routes].concat();
+        self.routes = Routes::new(&self.addresses, &routes);
+    }
+
     pub(super) fn place(&self, address: IpAddr) -> Place {
         if self.is_local(address) {
             Place::Local
@@ -188,6 +209,7 @@ impl Ip {
             routes: Routes::new(&config.addresses, &config.routes),
             addresses: config.addresses.clone(),
             tentative: Vec::new(),
+            learned_routes: Vec::new(),
             deprecated: Vec::new(),
             // All hosts are in these groups, always (RFC 1112 §4, RFC 4291 §2.8).
             groups: vec![IpAddr::from([224, 0, 0, 1]), ipv6::ALL_NODES.into()],
@@ -196,6 +218,7 @@ impl Ip {
             link_mtu,
             max_segmented4: segmented(capabilities.tso4, usize::MAX),
             max_segmented6: segmented(capabilities.tso6, ipv4::MAX_LEN),
+            learned_mtu6: AtomicUsize::new(usize::MAX),
             tables: ArcSwap::from_pointee(tables),
             changing: Mutex::new(()),
             path_mtu: Mutex::new(Cache::new(config.path_mtu.clone(), keyed.derive(1))),
@@ -281,7 +304,7 @@ impl Ip {
         self.tables.load().addresses.clone()
     }
 
-    /// Takes datagrams to `group` from now on. Routers are not told (no IGMP).
+    /// Takes datagrams to `group` from now on; [`crate::ethernet::Link::join`] tells routers.
     pub fn join(&self, group: IpAddr) {
         self.change(|tables| {
             if group.is_multicast() && !tables.groups.contains(&group) {
@@ -304,7 +327,7 @@ impl Ip {
                 .retain(|cidr| cidr.address() != address.address());
             if new {
                 tables.addresses.push(address);
-                tables.routes = Routes::new(&tables.addresses, &self.config.routes);
+                tables.find_ways(&self.config.routes);
             }
             new
         })
@@ -316,9 +339,20 @@ impl Ip {
             let before = tables.addresses.len();
             tables.addresses.retain(|cidr| cidr.address() != address);
             tables.tentative.retain(|cidr| cidr.address() != address);
-            tables.routes = Routes::new(&tables.addresses, &self.config.routes);
+            tables.find_ways(&self.config.routes);
             tables.addresses.len() < before
         })
+    }
+
+    /// Routes and MTU as IPv6 routers say, instead of what they said before.
+    pub fn learn(&self, learned: Learned) {
+        let mtu = learned.mtu.unwrap_or(usize::MAX).max(ipv6::MIN_MTU);
+        self.learned_mtu6.store(mtu, Ordering::Relaxed);
+        self.change(|tables| {
+            tables.learned_routes = learned.routes;
+            tables.deprecated = learned.deprecated;
+            tables.find_ways(&self.config.routes);
+        });
     }
 
     /// Does not use one of our addresses before [`Ip::add_address`] says that it is known to be free.
@@ -327,7 +361,7 @@ impl Ip {
             let ours = |cidr: &mut Cidr| cidr.address() == address;
             let withheld: Vec<_> = tables.addresses.extract_if(.., ours).collect();
             tables.tentative.extend(withheld);
-            tables.routes = Routes::new(&tables.addresses, &self.config.routes);
+            tables.find_ways(&self.config.routes);
         });
     }
 
@@ -359,8 +393,12 @@ impl Ip {
     /// Largest datagram to `destination` in bytes, as far as it is known.
     #[must_use]
     pub fn mtu(&self, destination: IpAddr) -> usize {
+        let on_link = match destination {
+            IpAddr::V4(_) => self.link_mtu,
+            IpAddr::V6(_) => self.link_mtu.min(self.learned_mtu6.load(Ordering::Relaxed)),
+        };
         let known = self.known_mtu(destination);
-        known.map_or(self.link_mtu, |known| known.mtu.min(self.link_mtu))
+        known.map_or(on_link, |known| known.mtu.min(on_link))
     }
 
     /// Largest datagram on the link.

@@ -28,7 +28,7 @@ mod writer;
 
 pub use address::{BadCidr, Cidr};
 pub use config::{Config, FragmentLimits, IcmpLimits, PathMtuLimits};
-pub use host::{Ip, NoRoute};
+pub use host::{Ip, Learned, NoRoute};
 pub use icmp::{Echo, echo_request};
 pub use reader::{IpReader, Outcome};
 pub use route::Route;

@@ -104,9 +104,11 @@ impl Listeners {
     }
 }
 
-/// Where a listener for `port` of `address` may be, the nearest first.
+/// Where a listener for `port` of `address` may be, the nearest first: on that address, on all of its family,
+/// on all of both. The unspecified IPv6 address stands for IPv4 too, as it does for the sockets of most
+/// systems (RFC 3493 §3.7).
 fn places(address: IpAddr, port: u16) -> impl Iterator<Item = SocketAddr> {
-    [address, unspecified(address)]
+    [address, unspecified(address), Ipv6Addr::UNSPECIFIED.into()]
         .into_iter()
         .map(move |address| SocketAddr::new(address, port))
 }

@@ -1,7 +1,7 @@
 //! One socket: a bounded queue of received datagrams, a peer if connected, and what was said by ICMP.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -164,10 +164,9 @@ impl Socket {
         if closed {
             return Err(Error::Closed);
         }
-        if destination.port() == 0
-            || destination.ip().is_unspecified()
-            || destination.is_ipv4() != self.local.is_ipv4()
-        {
+        let of_both = self.local.ip() == Ipv6Addr::UNSPECIFIED;
+        let family = of_both || destination.is_ipv4() == self.local.is_ipv4();
+        if destination.port() == 0 || destination.ip().is_unspecified() || !family {
             return Err(Error::BadDestination(destination));
         }
         if !allow_broadcast && self.ip.is_broadcast(destination.ip()) {

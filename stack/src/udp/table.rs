@@ -98,7 +98,8 @@ impl Table {
                     Some(_) => return None,
                     None => false,
                 };
-                let rank = (connected, !address.is_unspecified());
+                let family = address.is_ipv4() == local.is_ipv4();
+                let rank = (connected, !address.is_unspecified(), family);
                 Some((rank, socket))
             })
             .max_by_key(|&(rank, _)| rank)
@@ -134,8 +135,9 @@ impl Table {
 
 impl Bound {
     fn takes(&self, destination: IpAddr) -> bool {
-        self.address == destination
-            || (self.address.is_unspecified() && self.address.is_ipv4() == destination.is_ipv4())
+        let family = self.address.is_ipv6() || destination.is_ipv4();
+        // The unspecified IPv6 address stands for IPv4 too (RFC 3493 §3.7).
+        self.address == destination || (self.address.is_unspecified() && family)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sockets over two hosts whose packets are carried by hand.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -31,9 +31,16 @@ struct Host {
 }
 
 impl Host {
-    fn new(address: Ipv4Addr) -> Self {
+    fn new(address: impl Into<IpAddr>) -> Self {
+        Self::with(&[address.into()])
+    }
+
+    fn with(addresses: &[IpAddr]) -> Self {
         let config = ip::Config {
-            addresses: vec![ip::Cidr::new(address.into(), 24).unwrap()],
+            addresses: addresses
+                .iter()
+                .map(|&address| ip::Cidr::new(address, 24).unwrap())
+                .collect(),
             ..ip::Config::default()
         };
         let counters = Arc::new(Counters::default());
@@ -493,4 +500,77 @@ proptest! {
         }];
         b.udp_reader.process(NOW, &mut datagrams, &mut errors, &mut Outcome::default());
     }
+}
+
+const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+const B6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
+
+#[test]
+fn datagrams_of_any_size_travel_over_ipv6_too() {
+    let (mut a, mut b) = (Host::new(A6), Host::new(B6));
+    let (client, server) = (a.bind(at(A6, 4000)), b.bind(at(Ipv6Addr::UNSPECIFIED, 53)));
+    for len in [0, 1, 1452, 1453, 60_000] {
+        let text = Bytes::from(vec![b'x'; len]);
+        let sent = client.send_to(text.clone(), at(B6, 53)).unwrap();
+        let packets = a.send([sent]);
+        assert_eq!(packets.len() > 1, len > 1452, "cut by its sender");
+        b.receive(packets);
+        let received = server.try_recv_from().unwrap().unwrap();
+        assert_eq!((received.data, received.from), (text, at(A6, 4000)));
+        assert_eq!(received.to, IpAddr::from(B6));
+    }
+}
+
+#[test]
+fn a_checksum_is_no_choice_in_ipv6() {
+    let (mut a, mut b) = (Host::new(A6), Host::new(B6));
+    let (client, _server) = (a.bind(at(A6, 4000)), b.bind(at(B6, 53)));
+    let sent = client.send_to(data("question"), at(B6, 53)).unwrap();
+    let mut bytes = a.send([sent])[0].data.to_vec();
+    bytes[46..48].fill(0);
+    b.receive([RxPacket {
+        data: bytes.into(),
+        ..RxPacket::default()
+    }]);
+    assert_eq!(b.count(Counter::UdpDropChecksum), 1);
+}
+
+#[test]
+fn nobody_on_an_ipv6_port_is_told_to_the_sender() {
+    let (mut a, mut b) = (Host::new(A6), Host::new(B6));
+    let client = a.udp.connect(at(B6, 99)).unwrap();
+    let packets = a.send([client.send(data("hello?")).unwrap()]);
+    let (errors, _) = b.receive(packets);
+    a.receive(errors);
+    let expected = Error::Icmp {
+        kind: ErrorKind::PortUnreachable,
+        destination: at(B6, 99),
+    };
+    assert_eq!(client.take_error(), Some(expected));
+}
+
+#[test]
+fn a_socket_on_all_ipv6_addresses_speaks_both_families() {
+    let (v4, v6) = ([A.into(), A6.into()], [B.into(), B6.into()]);
+    let (mut a, mut b) = (Host::with(&v4), Host::with(&v6));
+    let both = b.bind(at(Ipv6Addr::UNSPECIFIED, 53));
+    for (from, to) in [(IpAddr::from(A), IpAddr::from(B)), (A6.into(), B6.into())] {
+        let client = a.bind(at(from, 4000));
+        let packets = a.send([client.send_to(data("question"), at(to, 53)).unwrap()]);
+        b.receive(packets);
+        let received = both.try_recv_from().unwrap().unwrap();
+        assert_eq!(received.from, at(from, 4000));
+        let packets = b.send([both.send_to(data("answer"), received.from).unwrap()]);
+        a.receive(packets);
+        let answer = client.try_recv_from().unwrap().unwrap();
+        assert_eq!((answer.data, answer.from), (data("answer"), at(to, 53)));
+    }
+    let ipv4 = b.bind(at(Ipv4Addr::UNSPECIFIED, 53));
+    let client = a.bind(at(A, 4001));
+    let packets = a.send([client.send_to(data("x"), at(B, 53)).unwrap()]);
+    b.receive(packets);
+    assert!(both.try_recv_from().is_none(), "another is nearer");
+    assert!(ipv4.try_recv_from().is_some());
+    let refused = ipv4.send_to(data("x"), at(A6, 1));
+    assert_eq!(refused.unwrap_err(), Error::BadDestination(at(A6, 1)));
 }

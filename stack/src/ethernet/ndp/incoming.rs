@@ -59,8 +59,10 @@ impl EthernetReader {
                 }
                 outcome.released.extend(advertised(link, now, &heard));
             }
-            Message::RouterAdvertisement(_) => {
+            Message::RouterAdvertisement(said) => {
                 outcome.released.extend(passed_by(link, now, &heard));
+                link.hear_router(now, heard.header.source, &said, &heard.options);
+                outcome.announcements_due = true;
             }
             // Hosts are not asked that (RFC 4861 §6.2.6).
             Message::RouterSolicitation => {

@@ -1,8 +1,10 @@
 //! A link between hand-made stations.
 
 mod frames;
+mod groups;
 mod ndp;
 mod neighbours;
+mod routers;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
@@ -54,6 +56,7 @@ impl Station {
     ) -> Self {
         let mut config = Config::default();
         config.conflict.announcements = 0;
+        config.tell_groups = false;
         change(&mut config);
         let counters = Arc::new(Counters::default());
         let link = Arc::new(Link::new(

@@ -12,7 +12,7 @@ use crate::wire::ndp::{self, Message, Options, Router};
 
 const OURS: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 const PEER: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
-const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+pub(super) const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 const OTHER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 3]);
 
 /// A station that has its addresses and is silent unless asked.
@@ -29,7 +29,7 @@ fn station_with(change: impl FnOnce(&mut Config)) -> Station {
     })
 }
 
-fn from(mac: MacAddr) -> Options {
+pub(super) fn from(mac: MacAddr) -> Options {
     Options {
         source: Some(mac),
         ..Options::default()
@@ -44,7 +44,12 @@ fn at(mac: MacAddr) -> Options {
 }
 
 /// A message as the wire carries it, from `mac`.
-fn heard(mac: MacAddr, way: (Ipv6Addr, Ipv6Addr), message: Message, options: &Options) -> RxFrame {
+pub(super) fn heard(
+    mac: MacAddr,
+    way: (Ipv6Addr, Ipv6Addr),
+    message: Message,
+    options: &Options,
+) -> RxFrame {
     let (source, destination) = way;
     let len = message.emitted_len(options);
     let mut body = vec![0; len];
@@ -95,12 +100,12 @@ fn advertisement(mac: MacAddr, solicited: bool, overrides: bool) -> RxFrame {
 
 /// A message of ours: where it goes, by IP and by link, and what it says; checked by foreign eyes.
 #[derive(Debug, PartialEq, Eq)]
-struct Said {
-    source: Ipv6Addr,
-    destination: Ipv6Addr,
-    station: MacAddr,
-    message: Message,
-    options: Options,
+pub(super) struct Said {
+    pub(super) source: Ipv6Addr,
+    pub(super) destination: Ipv6Addr,
+    pub(super) station: MacAddr,
+    pub(super) message: Message,
+    pub(super) options: Options,
 }
 
 fn as_ndp(frame: &TxFrame) -> Option<Said> {
@@ -124,7 +129,7 @@ fn as_ndp(frame: &TxFrame) -> Option<Said> {
     })
 }
 
-fn said<'a>(frames: impl IntoIterator<Item = &'a TxFrame>) -> Vec<Said> {
+pub(super) fn said<'a>(frames: impl IntoIterator<Item = &'a TxFrame>) -> Vec<Said> {
     frames.into_iter().filter_map(as_ndp).collect()
 }
 
@@ -144,7 +149,7 @@ fn data_to(frames: &[TxFrame]) -> Vec<MacAddr> {
         .collect()
 }
 
-fn after(millis: u64) -> Instant {
+pub(super) fn after(millis: u64) -> Instant {
     NOW + Duration::from_millis(millis)
 }
 

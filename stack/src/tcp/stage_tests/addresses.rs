@@ -141,6 +141,29 @@ fn a_listener_takes_nothing_but_a_syn() {
 }
 
 #[test]
+fn a_listener_on_all_ipv6_addresses_accepts_ipv4_unless_another_does() {
+    let net = Net::new();
+    let tcp = &net.server.tcp;
+    let listen = |at: &str| tcp.listen(at.parse().unwrap(), ListenOptions::default());
+    let found = |address: &str| {
+        let local = SocketAddr::new(address.parse().unwrap(), 80);
+        tcp.listeners
+            .find(&FourTuple::new(local, "[2001:db8::9]:1".parse().unwrap()))
+    };
+    let both = listen("[::]:80").unwrap();
+    assert!(Arc::ptr_eq(&found(SERVER).unwrap(), &both));
+    assert!(Arc::ptr_eq(&found("2001:db8::1").unwrap(), &both));
+    let ipv4 = listen("0.0.0.0:80").unwrap();
+    assert!(Arc::ptr_eq(&found(SERVER).unwrap(), &ipv4));
+    assert!(Arc::ptr_eq(&found("2001:db8::1").unwrap(), &both));
+    tcp.close_listener(&both);
+    assert!(
+        found("2001:db8::1").is_none(),
+        "IPv4 stands for itself alone"
+    );
+}
+
+#[test]
 fn a_listener_on_one_address_comes_before_one_on_all() {
     let net = Net::new();
     let tcp = &net.server.tcp;
