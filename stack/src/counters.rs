@@ -134,6 +134,8 @@ counters! {
     TcpRetransmittedSegments = "tcp_retransmitted_segments",
     /// Retransmission time-outs.
     TcpTimeouts = "tcp_timeouts",
+    /// Tail loss probes (RFC 8985 §7).
+    TcpTailLossProbes = "tcp_tail_loss_probes",
     /// Connections opened by us.
     TcpActiveOpens = "tcp_active_opens",
     /// Connections opened by peers.

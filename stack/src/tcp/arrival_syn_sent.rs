@@ -56,8 +56,7 @@ impl Tcb {
     fn fourth_syn_in_syn_sent(&mut self, now: Instant, segment: &Segment, acknowledged: bool) {
         self.synchronize(now, segment);
         if acknowledged {
-            self.note_round_trip(now, segment, FIRST_BYTE);
-            self.snd.una = FIRST_BYTE;
+            self.acknowledge_syn(now, segment, FIRST_BYTE);
             self.establish(now, segment);
             self.acknowledge_now();
         } else {
@@ -93,6 +92,7 @@ impl Tcb {
             _ => self.timestamps.on = false,
         }
         self.snd.sack &= options.sack_permitted;
+        self.negotiate_ecn(syn);
         if let Some(mss) = options.mss {
             self.snd.peer_mss = mss.max(MIN_PEER_MSS);
         }

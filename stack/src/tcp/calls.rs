@@ -266,7 +266,8 @@ impl Tcb {
             || pending.probe
             || pending.reset
             || pending.refusal.is_some()
-            || self.recovery.is_some()
+            || pending.tail
+            || self.lost_bytes() > 0
             || self.has_notes()
             || (self.snd.nxt < self.send_end() && self.state.may_transmit_data())
     }

@@ -4,7 +4,7 @@
 use super::send_queue::SendQueue;
 use super::stamp::Draft;
 use super::state::State;
-use super::tcb::{NEVER, Tcb};
+use super::tcb::Tcb;
 use super::{Error, Flags, TxSegment};
 use crate::ip::{ErrorKind, Path};
 use crate::time::Instant;
@@ -104,6 +104,7 @@ impl Tcb {
         self.error = self.error.or(error);
         self.timers.stop_all();
         self.recovery = None;
+        self.transit = None;
         self.urgent = None;
         let refusal = self.pending.refusal;
         self.pending = super::tcb::Pending {
@@ -111,7 +112,7 @@ impl Tcb {
             ..Default::default()
         };
         self.send_queue = SendQueue::new(self.send_queue.end());
-        self.snd.timed = NEVER;
+        self.snd.tail_probe_end = 0;
     }
 
     /// True while a RST that ends the connection has not left.
@@ -185,7 +186,7 @@ impl Tcb {
         let after = self.effective_mss();
         if after < before && self.state.is_synchronized() {
             tracing::debug!(?now, before, after, "smaller segments from here on");
-            self.resegment();
+            self.resegment(now);
         }
         self.check();
     }

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub use super::congestion::Algorithm;
+pub use super::ecn::Ecn;
 use crate::replication::Survival;
 
 /// Choices for all connections of a stack.
@@ -16,12 +17,16 @@ pub struct Config {
     pub timestamps: bool,
     /// Offer and accept window scaling (RFC 7323 §2).
     pub window_scaling: bool,
+    /// Explicit congestion notification (RFC 3168).
+    pub ecn: Ecn,
     /// First congestion window, in segments (RFC 6928).
     pub initial_window_segments: u32,
     /// Where the device cuts segments: bound what it is given in one piece by what leaves in about a millisecond, but
     /// to no fewer segments than this (like Linux's `tcp_min_tso_segs`). Without, as much as the window
     /// holds.
     pub min_burst_segments: Option<u32>,
+    /// Probe for a lost tail before the retransmission timer expires (RFC 8985 §7; Linux's `tcp_early_retrans`).
+    pub tail_loss_probe: bool,
     /// Longest that an ACK is held back (RFC 1122 §4.2.3.2 allows 500 ms).
     pub delayed_ack: Duration,
     /// How long TIME-WAIT lasts (RFC 9293 §3.4.2: 2 MSL; Linux waits 60 s).
@@ -77,8 +82,10 @@ impl Default for Config {
             sack: true,
             timestamps: true,
             window_scaling: true,
+            ecn: Ecn::default(),
             initial_window_segments: 10,
             min_burst_segments: None,
+            tail_loss_probe: true,
             delayed_ack: Duration::from_millis(40),
             time_wait: Duration::from_secs(60),
             time_wait_ignores_resets: false,

@@ -33,6 +33,10 @@ pub struct Info {
     pub sack: bool,
     /// Timestamps are in use.
     pub timestamps: bool,
+    /// Explicit congestion notification is in use.
+    pub ecn: bool,
+    /// The peer has sent something capable of it.
+    pub ecn_seen: bool,
     /// Smoothed round-trip time, once measured.
     pub rtt: Option<Duration>,
     /// Its variation.
@@ -75,7 +79,7 @@ impl Tcb {
             state: self.state,
             snd_mss: self.effective_mss(),
             rcv_mss: self.rcv.mss,
-            cwnd: self.congestion.cwnd(),
+            cwnd: self.cwnd() as usize,
             ssthresh: self.congestion.ssthresh(),
             in_flight: self.in_flight(),
             snd_wnd: self.snd.wnd,
@@ -83,6 +87,8 @@ impl Tcb {
             window_scales: (self.rcv.scale, self.snd.scale),
             sack: self.snd.sack,
             timestamps: self.timestamps.on,
+            ecn: self.marking.on,
+            ecn_seen: self.marking.seen,
             rtt: self.rtt.srtt(),
             rttvar: self.rtt.rttvar(),
             rto: self.rtt.rto(),

@@ -63,8 +63,16 @@ impl Tcb {
                 "data in flight and no timer: {self:?}"
             );
         }
-        if let Some(recovery) = &self.recovery {
-            assert!(recovery.point <= snd.nxt && recovery.high_rxt <= snd.nxt);
+        if let Some(transit) = &self.transit {
+            let first = transit.flight.first().map_or(snd.una, |piece| piece.start);
+            assert!(snd.una < snd.nxt, "keeps account of nothing");
+            assert!(
+                first <= snd.una && transit.flight.end() <= snd.nxt,
+                "pieces from {first} to {} of {} to {}",
+                transit.flight.end(),
+                snd.una,
+                snd.nxt
+            );
         }
     }
 }

@@ -35,6 +35,7 @@ impl Tcb {
             self.acknowledge_now();
             return Ok(());
         }
+        self.take_mark(&segment);
         let new = text.end > self.rcv.nxt;
         if self.released && new {
             // Nobody will read it: the peer is to know (SHLD-3).

@@ -30,6 +30,8 @@ pub struct Record {
     pub peer_scale: u8,
     /// SACK was agreed.
     pub sack: bool,
+    /// Explicit congestion notification was agreed.
+    pub ecn: bool,
     /// Timestamps were agreed; what is added to the clock of milliseconds.
     pub timestamps: Option<u32>,
     /// We were the passive side.
@@ -95,6 +97,7 @@ impl Tcb {
             our_scale: self.rcv.scale,
             peer_scale: self.snd.scale,
             sack: self.snd.sack,
+            ecn: self.marking.on,
             timestamps: self.timestamps.on.then_some(self.timestamps.offset),
             passive: self.passive,
             first_window: self
@@ -210,6 +213,7 @@ impl Tcb {
             our_scale,
             peer_scale,
             sack,
+            ecn,
             timestamps,
             passive,
             first_window: _, // superseded by the right edge
@@ -223,6 +227,7 @@ impl Tcb {
         tcb.snd.peer_mss = peer_mss;
         tcb.snd.scale = peer_scale;
         tcb.snd.sack = sack;
+        tcb.marking.on = ecn;
         tcb.rcv.irs = irs;
         tcb.rcv.scale = our_scale;
         tcb.rcv.tuned_at_us = now.as_micros() as u32;

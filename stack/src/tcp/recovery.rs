@@ -1,57 +1,50 @@
-//! Loss detection and recovery (RFC 6675 with SACK, RFC 6582 without, RFC 3042 limited transmit,
-//! RFC 5681 §3.2; RFC 3522 and RFC 3708 for retransmissions that turn out to have been unnecessary).
+//! What is done about losses: fast recovery (RFC 6675 §5, RFC 6582, with the losses that `detection` finds), recovery
+//! from a time-out (RFC 6298 §5.4, RFC 5681 §3.1) with F-RTO (RFC 5682), and the reduction of the window that
+//! an ECN echo asks for (RFC 3168 §6.1.2). How much may leave meanwhile is `prr`'s or congestion control's to say.
 //!
-//! One detail box exists from the first sign of disorder (a duplicate ACK or a SACK block) until
-//! everything is in order again. `snd.nxt` never moves back; `high_rxt` walks over what is to be sent
-//! again. Without SACK a duplicate ACK counts as one SACKed segment somewhere above `snd.una`, so that
-//! one rule, `in_flight < cwnd`, governs all sending, limited transmit included.
-//!
-//! Left out: RACK-TLP, PRR. A retransmission that is lost again waits for the time-out.
+//! The state is boxed and exists from the first loss until what follows from it is over; `undo` takes it back.
+//! Limited transmit (RFC 3042) needs nothing: what has arrived is not in flight. Early retransmit (RFC 5827) is
+//! what RACK's short wait does.
 
-use super::Segment;
-use super::congestion::CongestionControl;
-use super::scoreboard::Scoreboard;
+use super::acknowledge::News;
+use super::congestion::{CongestionControl, Timeout};
+use super::detection::{Detection, LossDetection, View};
+use super::prr::Prr;
 use super::tcb::Tcb;
+use super::undo::Undo;
 use crate::time::Instant;
 
-/// Duplicate ACKs that make a segment lost (RFC 5681 §3.2).
-const DUP_THRESH: u32 = 3;
-
-/// What is being done about missing segments.
+/// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Something is missing; it may only be late.
-    Disorder,
+    /// Nothing any more; it may still turn out to have been unnecessary.
+    Over,
+    /// The window is being reduced, though nothing was lost (CWR in Linux).
+    Reducing,
     /// Fast retransmit and fast recovery.
     Fast,
-    /// After a time-out: everything sent before it counts as lost.
+    /// After a time-out.
     Timeout,
     /// The path takes only smaller segments than were sent: everything is sent again, and the
     /// congestion window stays as it is (RFC 1191 §6.5).
     Resegment,
 }
 
-/// Detail of an episode of disorder or loss.
+/// Detail of an episode.
 #[derive(Clone, Debug)]
 pub(super) struct Recovery {
-    /// What is being done.
     pub phase: Phase,
     /// `snd.nxt` when the phase began: once that is acknowledged it is over.
     pub point: u64,
-    /// Everything below was sent again in this phase, or need not be.
-    pub high_rxt: u64,
-    /// Consecutive duplicate ACKs (without SACK: segments that must have arrived).
-    pub duplicates: u32,
-    /// What is SACKed.
-    pub scoreboard: Scoreboard,
+    /// The window while it is being reduced.
+    pub prr: Option<Prr>,
+    pub undo: Undo,
+    /// It is still open whether the time-out was spurious (RFC 5682).
+    pub frto: bool,
+    /// Nothing is to be sent again before the next ACK: new data is to tell (RFC 5682 §3.1 step 2.b).
+    pub new_first: bool,
     /// One retransmission leaves whatever the congestion window says.
     pub forced: bool,
-    /// The rescue retransmission of RFC 6675 §4 (4) was used.
-    pub rescued: bool,
-    /// TSval of the first retransmission.
-    pub first_value: Option<u32>,
-    /// Segments sent again in this phase that the peer has not reported as duplicates.
-    pub useful: u32,
     /// End of a segment that was sent so small that it fits every path, after larger ones had vanished.
     pub small_end: u64,
     /// It arrived, and nothing larger since.
@@ -61,338 +54,260 @@ pub(super) struct Recovery {
 impl Recovery {
     fn new(una: u64) -> Self {
         Self {
-            phase: Phase::Disorder,
+            phase: Phase::Over,
             point: una,
-            high_rxt: una,
-            duplicates: 0,
-            scoreboard: Scoreboard::new(),
+            prr: None,
+            undo: Undo::new(una),
+            frto: false,
+            new_first: false,
             forced: false,
-            rescued: false,
-            first_value: None,
-            useful: 0,
             small_end: 0,
             small_passed: false,
         }
     }
 
-    fn begin(&mut self, phase: Phase, una: u64, nxt: u64) {
+    fn begin(&mut self, phase: Phase, nxt: u64) {
         self.phase = phase;
         self.point = nxt;
-        self.high_rxt = una;
-        self.forced = true;
-        self.rescued = false;
-        self.first_value = None;
-        self.useful = 0;
+        self.prr = None;
+        self.frto = false;
+        self.new_first = false;
     }
 
-    /// Bytes in `from..to` that are not SACKed.
-    fn unsacked(&self, from: u64, to: u64) -> u64 {
-        let sacked: u64 = self
-            .scoreboard
-            .ranges()
-            .iter()
-            .map(|&(start, end)| end.min(to).saturating_sub(start.max(from)))
-            .sum();
-        to.saturating_sub(from) - sacked
+    pub(super) const fn end(&mut self) {
+        self.phase = Phase::Over;
+        self.prr = None;
+        self.frto = false;
+        self.new_first = false;
+        self.forced = false;
     }
 }
 
 impl Tcb {
-    /// Bytes thought to be in the network (SetPipe of RFC 6675 §4).
-    pub(super) fn in_flight(&self) -> u64 {
-        let (una, nxt) = (self.snd.una, self.snd.nxt);
-        let Some(recovery) = &self.recovery else {
-            return nxt - una;
-        };
-        let mss = u64::from(self.effective_mss());
-        match recovery.phase {
-            Phase::Timeout | Phase::Resegment => {
-                let high_rxt = recovery.high_rxt.max(una);
-                let point = recovery.point.max(una);
-                recovery.unsacked(una, high_rxt) + recovery.unsacked(point.max(high_rxt), nxt)
-            }
-            Phase::Disorder | Phase::Fast if self.snd.sack => {
-                let high_rxt = if recovery.phase == Phase::Fast {
-                    recovery.high_rxt
-                } else {
-                    una
-                };
-                recovery
-                    .scoreboard
-                    .pipe(una, nxt, high_rxt, usize::from(self.effective_mss()))
-            }
-            Phase::Disorder | Phase::Fast => {
-                let lost = recovery.phase == Phase::Fast && recovery.high_rxt <= una;
-                let gone = u64::from(recovery.duplicates) * mss + u64::from(lost) * mss;
-                (nxt - una).saturating_sub(gone)
-            }
-        }
+    /// What is being done about losses now.
+    pub(super) fn phase(&self) -> Phase {
+        self.recovery.as_ref().map_or(Phase::Over, |it| it.phase)
     }
 
-    /// False while the congestion window is not to grow: in fast recovery.
+    /// The congestion window: while it is being reduced, what that allows.
+    pub(super) fn cwnd(&self) -> u64 {
+        let reducing = self.recovery.as_ref().and_then(|it| it.prr.as_ref());
+        reducing.map_or_else(|| self.congestion.cwnd() as u64, Prr::window)
+    }
+
+    /// False while the congestion window is not to grow: it is being reduced.
     pub(super) fn may_grow(&self) -> bool {
+        !matches!(self.phase(), Phase::Fast | Phase::Reducing)
+    }
+
+    fn recovery_box(&mut self) -> &mut Recovery {
+        let una = self.snd.una;
         self.recovery
-            .as_ref()
-            .is_none_or(|recovery| recovery.phase != Phase::Fast)
+            .get_or_insert_with(|| Box::new(Recovery::new(una)))
     }
 
-    /// Takes the SACK blocks of a segment; bytes that are news.
-    pub(super) fn take_sack(&mut self, segment: &Segment, ack: u64) -> u64 {
-        if !self.snd.sack || (segment.options.sack.is_empty() && self.recovery.is_none()) {
-            return 0;
-        }
-        self.take_duplicate_report(segment, ack);
-        let una = ack.max(self.snd.una);
-        let mut blocks = arrayvec::ArrayVec::<(u64, u64), 4>::new();
-        for &(left, right) in &segment.options.sack {
-            let (Some(left), Some(right)) = (self.our_position(left), self.our_position(right))
-            else {
-                continue;
-            };
-            // Not above una: a DSACK (RFC 2883), or old. Beyond nxt: nonsense.
-            if left < right && right > una && left >= una && right <= self.snd.nxt {
-                blocks.push((left, right));
-            }
-        }
-        if blocks.is_empty() && self.recovery.is_none() {
-            return 0;
-        }
-        let recovery = self
-            .recovery
-            .get_or_insert_with(|| Box::new(Recovery::new(self.snd.una)));
-        recovery.scoreboard.update(una, &blocks)
-    }
-
-    /// A first block below the ACK reports what arrived twice (RFC 2883 §4). When everything that was
-    /// sent again did, there was no loss (RFC 3708 §3).
-    fn take_duplicate_report(&mut self, segment: &Segment, ack: u64) {
-        let Some(&(left, right)) = segment.options.sack.first() else {
-            return;
-        };
-        let (left, right) = (self.our_position(left), self.our_position(right));
-        let (Some(left), Some(right), Some(recovery)) = (left, right, &mut self.recovery) else {
-            return;
-        };
-        let undoable = matches!(recovery.phase, Phase::Fast | Phase::Timeout);
-        if left >= right || right > ack || !undoable || recovery.useful == 0 {
-            return;
-        }
-        let segments = (right - left).div_ceil(u64::from(self.snd.mss));
-        recovery.useful = recovery.useful.saturating_sub(segments as u32);
-        if recovery.useful == 0 {
-            self.congestion.on_undo();
-            self.leave_recovery();
-        }
-    }
-
-    /// `snd.una` advanced by `acked` during an episode.
-    pub(super) fn recovery_on_new_ack(&mut self, now: Instant, segment: &Segment, acked: u64) {
-        if self.was_unnecessary(segment) {
-            self.congestion.on_undo();
-            self.leave_recovery();
-        }
-        let (una, sack) = (self.snd.una, self.snd.sack);
-        let mss = u64::from(self.effective_mss());
-        let Some(recovery) = &mut self.recovery else {
-            return;
-        };
-        recovery.high_rxt = recovery.high_rxt.max(una);
-        recovery.small_passed = una == recovery.small_end;
-        if sack {
-            recovery.duplicates = 0;
-        } else {
-            // One of the segments acknowledged was the missing one, the others had been counted.
-            let others = (acked.div_ceil(mss)).saturating_sub(1) as u32;
-            recovery.duplicates = recovery.duplicates.saturating_sub(others);
-        }
-        let over = una >= recovery.point;
-        match recovery.phase {
-            Phase::Disorder => {
-                if sack {
-                    self.detect_loss(now);
-                } else if let Some(recovery) = &mut self.recovery {
-                    recovery.duplicates = 0;
-                }
-            }
-            Phase::Fast if over => {
-                self.congestion.on_recovered(now);
-                self.leave_recovery();
-                self.detect_loss(now);
-            }
-            Phase::Fast if !sack => {
-                // A partial ACK: the next segment is missing too (RFC 6582 §3.2 step 3).
-                recovery.high_rxt = una;
-                recovery.forced = true;
-            }
-            Phase::Timeout | Phase::Resegment if over => self.leave_recovery(),
-            Phase::Fast | Phase::Timeout | Phase::Resegment => {}
-        }
-        self.drop_recovery_if_done();
-    }
-
-    /// An ACK that acknowledges nothing new. `pure`: without data and without a new window.
-    pub(super) fn duplicate_ack(&mut self, now: Instant, segment: &Segment, pure: bool, news: u64) {
-        if self.snd.una == self.snd.nxt {
-            return;
-        }
-        let counts = if self.snd.sack {
-            news > 0
-        } else {
-            pure && segment.payload.is_empty()
-        };
-        if !counts {
-            self.drop_recovery_if_done();
-            return;
-        }
-        let outstanding = (self.snd.nxt - self.snd.una).div_ceil(u64::from(self.effective_mss()));
-        let recovery = self
-            .recovery
-            .get_or_insert_with(|| Box::new(Recovery::new(self.snd.una)));
-        if recovery.duplicates < outstanding as u32 {
-            recovery.duplicates += 1;
-        }
-        self.detect_loss(now);
-    }
-
-    /// Enters fast recovery when the missing segment counts as lost (RFC 6675 §5 step 4).
-    fn detect_loss(&mut self, now: Instant) {
-        let mss = usize::from(self.effective_mss());
-        let Some(recovery) = &self.recovery else {
-            return;
-        };
-        if recovery.phase != Phase::Disorder {
-            return;
-        }
-        let lost = recovery.duplicates >= DUP_THRESH
-            || (self.snd.sack && recovery.scoreboard.is_lost(self.snd.una, mss));
-        // After a time-out or recovery: duplicates of what was sent before its end prove nothing
-        // (RFC 6582 §3.2 step 1; with SACK the blocks speak for themselves).
-        if !lost || (!self.snd.sack && self.snd.una < recovery.point) {
-            return;
-        }
-        let (una, nxt) = (self.snd.una, self.snd.nxt);
-        self.congestion.on_loss(now, (nxt - una) as usize);
+    /// Everything that an ACK means for recovery; adds to `news` what it found lost.
+    pub(super) fn repair(&mut self, now: Instant, news: &mut News) {
         if let Some(recovery) = &mut self.recovery {
-            recovery.begin(Phase::Fast, una, nxt);
-        }
-    }
-
-    /// Everything outstanding counts as lost (RFC 6298 §5.4 to §5.6, RFC 5681 §3.1).
-    pub(super) fn recover_from_timeout(&mut self, now: Instant) {
-        let flight_size = (self.snd.nxt - self.snd.una) as usize;
-        self.congestion.on_timeout(now, flight_size);
-        self.begin_anew(Phase::Timeout, self.statistics.retries > 1);
-    }
-
-    /// The effective MSS shrank below what is in flight.
-    pub(super) fn resegment(&mut self) {
-        if self.snd.nxt > self.snd.una.max(1) {
-            self.begin_anew(Phase::Resegment, false);
-        }
-    }
-
-    fn begin_anew(&mut self, phase: Phase, again: bool) {
-        let (una, nxt) = (self.snd.una, self.snd.nxt);
-        let recovery = self
-            .recovery
-            .get_or_insert_with(|| Box::new(Recovery::new(una)));
-        let first_value = recovery.first_value.filter(|_| again);
-        recovery.begin(phase, una, nxt);
-        recovery.first_value = first_value;
-        recovery.duplicates = 0;
-        // The receiver has reneged if it SACKed what it should have acknowledged (RFC 2018 §8); after
-        // two time-outs in a row nothing that it said is relied upon.
-        if recovery.scoreboard.is_sacked(una) || again {
-            recovery.scoreboard.clear();
-        }
-        self.snd.timed = super::tcb::NEVER;
-    }
-
-    /// Eifel detection (RFC 3522): the ACK echoes a timestamp older than the first retransmission, so
-    /// it was the original that arrived.
-    fn was_unnecessary(&self, segment: &Segment) -> bool {
-        let Some(recovery) = &self.recovery else {
-            return false;
-        };
-        let undoable = matches!(recovery.phase, Phase::Fast | Phase::Timeout);
-        match (recovery.first_value, segment.options.timestamps) {
-            (Some(first), Some((_, echo))) if undoable && self.timestamps.on => {
-                (echo.wrapping_sub(first) as i32) < 0
+            recovery.new_first = false;
+            if news.acked > 0 {
+                recovery.small_passed = self.snd.una == recovery.small_end;
             }
-            _ => false,
         }
-    }
-
-    /// Back to order; what is still SACKed above is remembered.
-    fn leave_recovery(&mut self) {
-        if let Some(recovery) = &mut self.recovery {
-            recovery.phase = Phase::Disorder;
-            recovery.forced = false;
-            recovery.first_value = None;
-            recovery.duplicates = 0;
+        self.take_back(news);
+        if self.phase() == Phase::Timeout {
+            self.forward_recovery(news);
         }
-        self.drop_recovery_if_done();
-    }
-
-    fn drop_recovery_if_done(&mut self) {
-        if self.recovery.as_ref().is_some_and(|recovery| {
-            recovery.phase == Phase::Disorder
-                && recovery.duplicates == 0
-                && recovery.scoreboard.is_empty()
-                && (self.snd.sack || self.snd.una >= recovery.point)
-        }) {
+        self.leave_phase(now);
+        news.lost = self.find_losses(now, news.delivered);
+        if let Some(recovery) = &self.recovery
+            && recovery.phase == Phase::Over
+            && self.snd.una > recovery.point
+        {
             self.recovery = None;
         }
     }
 
-    /// The stretch to send again next, at most `room` bytes of it (RFC 6675 §4, NextSeg rules 1, 3, 4).
-    pub(super) fn next_retransmission(&self, room: u64) -> Option<(u64, u64)> {
-        let recovery = self.recovery.as_ref()?;
+    /// Ends the phase if everything sent before it began is acknowledged.
+    fn leave_phase(&mut self, now: Instant) {
+        let una = self.snd.una;
+        let Some(recovery) = &mut self.recovery else {
+            return;
+        };
+        let over = match recovery.phase {
+            Phase::Over => false,
+            // CWR reaches the peer with something new (RFC 3168 §6.1.2).
+            Phase::Reducing => una > recovery.point,
+            Phase::Fast | Phase::Timeout | Phase::Resegment => una >= recovery.point,
+        };
+        if !over {
+            return;
+        }
+        if recovery.prr.is_some() {
+            self.congestion.on_recovered(now);
+        }
+        if matches!(recovery.phase, Phase::Fast | Phase::Timeout) {
+            self.reordering.on_recovered();
+        }
+        recovery.end();
+    }
+
+    /// Marks what is lost and begins to repair it; returns how many bytes were found.
+    pub(super) fn find_losses(&mut self, now: Instant, delivered: u64) -> u64 {
+        let phase = self.phase();
+        if self.transit.is_none() {
+            return 0;
+        }
+        // Without SACK everything is sent again after a time-out, and duplicates prove nothing.
+        let blind = matches!(phase, Phase::Timeout | Phase::Resegment) && !self.snd.sack;
+        let view = self.view(now);
+        let transit = self.transit(now);
+        let mut lost = 0;
+        if !blind {
+            let found = transit.detection.find(&mut transit.flight, &view);
+            transit.look_at = found.look_at;
+            lost = found.lost;
+        }
+        let unattended = matches!(phase, Phase::Over | Phase::Reducing);
+        if unattended && transit.flight.lost() > 0 {
+            self.begin_fast(now, delivered);
+        }
+        lost
+    }
+
+    fn view(&mut self, now: Instant) -> View {
+        if let Some(transit) = &mut self.transit
+            && let Detection::Time(rack) = &mut transit.detection
+        {
+            self.reordering.seen |= rack.take_reordered();
+        }
+        View {
+            now,
+            una: self.snd.una,
+            mss: u64::from(self.effective_mss()),
+            srtt: self.srtt(),
+            min_rtt: self.rtt.min_rtt().unwrap_or_default(),
+            recovering: matches!(self.phase(), Phase::Fast | Phase::Timeout),
+            reordering: self.reordering,
+        }
+    }
+
+    /// Fast recovery. The window is reduced, unless it is being reduced already.
+    fn begin_fast(&mut self, now: Instant, delivered: u64) {
+        let prr = self.recovery.as_ref().and_then(|it| it.prr);
+        let prr = prr.unwrap_or_else(|| self.reduction(now, delivered));
         let (una, nxt) = (self.snd.una, self.snd.nxt);
+        let recovery = self.recovery_box();
+        recovery.begin(Phase::Fast, nxt);
+        recovery.prr = Some(prr);
+        recovery.undo = Undo::new(una);
+    }
+
+    /// Has congestion control choose a smaller window, and begins to go there. What is in flight is what RFC 9937 §6.1
+    /// says, or the window if that is larger (as in Linux).
+    fn reduction(&mut self, now: Instant, delivered: u64) -> Prr {
+        let outstanding = self.snd.nxt - self.snd.una;
+        let arrived = self.sacked_bytes();
+        let flight_size = (outstanding + delivered).saturating_sub(arrived);
+        let flight_size = flight_size.max(self.congestion.cwnd() as u64);
+        self.congestion.on_loss(now, outstanding as usize);
+        self.announce_reduction();
+        Prr::new(flight_size, self.congestion.ssthresh() as u64)
+    }
+
+    /// The network is congested, though nothing is known to be lost: once per round trip the window is reduced.
+    pub(super) fn reduce(&mut self, now: Instant, delivered: u64) {
+        if self.phase() != Phase::Over {
+            return;
+        }
+        let prr = self.reduction(now, delivered);
+        let nxt = self.snd.nxt;
+        let recovery = self.recovery_box();
+        recovery.begin(Phase::Reducing, nxt);
+        recovery.prr = Some(prr);
+        recovery.undo = Undo::none();
+    }
+
+    /// The retransmission timer expired: what was sent long enough ago counts as lost (RFC 8985 §6.3).
+    pub(super) fn recover_from_timeout(&mut self, now: Instant) {
+        let (una, nxt) = (self.snd.una, self.snd.nxt);
+        let again = self.statistics.retries > 1;
+        let phase = self.phase();
+        let fresh = match phase {
+            Phase::Over | Phase::Resegment => true,
+            // The threshold moves once for a window's losses, and not again while nothing helps (RFC 5681 §3.1).
+            Phase::Reducing | Phase::Fast => false,
+            Phase::Timeout => !again,
+        };
+        let view = self.view(now);
+        let transit = self.transit(now);
+        // The receiver has reneged if it SACKed what it should have acknowledged (RFC 2018 §8); after
+        // two time-outs in a row nothing that it said is relied upon.
+        if transit.flight.is_sacked(una) || again {
+            transit.flight.distrust();
+        }
+        transit.detection.on_timeout(&mut transit.flight, &view);
+        transit.look_at = None;
+        self.congestion.on_timeout(&Timeout {
+            now,
+            flight_size: (nxt - una) as usize,
+            in_flight: self.in_flight() as usize,
+            fresh,
+        });
+        self.announce_reduction();
+        let recovery = self.recovery_box();
+        recovery.begin(Phase::Timeout, nxt);
+        recovery.forced = true;
+        recovery.frto = again || matches!(phase, Phase::Over | Phase::Reducing);
+        if fresh {
+            recovery.undo = Undo::new(una);
+        }
+        self.snd.tail_probe_end = 0;
+    }
+
+    /// The effective MSS shrank below what is in flight.
+    pub(super) fn resegment(&mut self, now: Instant) {
+        let (una, nxt) = (self.snd.una, self.snd.nxt);
+        if nxt <= una.max(1) {
+            return;
+        }
+        let transit = self.transit(now);
+        transit.flight.lose(una, nxt);
+        let recovery = self.recovery_box();
+        recovery.begin(Phase::Resegment, nxt);
+        recovery.forced = true;
+        recovery.undo = Undo::none();
+    }
+
+    /// F-RTO (RFC 5682 §3.1): if what was sent only once before the time-out arrives, the time-out was spurious.
+    /// The first ACK that moves on has new data sent instead of old, so that the next one can tell.
+    fn forward_recovery(&mut self, news: &News) {
+        let (una, nxt) = (self.snd.una, self.snd.nxt);
+        let can_send_new = self.may_send_new_data();
+        let Some(recovery) = self.recovery.as_mut().filter(|it| it.frto) else {
+            return;
+        };
+        if news.original {
+            self.undo();
+            return;
+        }
+        if nxt > recovery.point {
+            // Step 3.a: the loss was real.
+            recovery.frto &= news.sacked == 0 && !news.duplicate_ack;
+        } else if news.acked > 0 && una < recovery.point {
+            recovery.new_first = can_send_new;
+            recovery.frto = can_send_new;
+        }
+    }
+
+    /// The stretch to send again next, at most `room` bytes of it.
+    pub(super) fn next_retransmission(&self, room: u64) -> Option<(u64, u64)> {
+        let recovery = self.recovery.as_ref().filter(|it| !it.new_first)?;
         let mss = u64::from(self.effective_mss());
         if !recovery.forced && room < mss {
             return None;
         }
-        let from = recovery.high_rxt.max(una);
-        let hole = match recovery.phase {
-            Phase::Disorder => None,
-            Phase::Timeout | Phase::Resegment => {
-                let hole = recovery
-                    .scoreboard
-                    .next_hole(una, from)
-                    .unwrap_or((from.max(recovery.scoreboard.highest().unwrap_or(0)), nxt));
-                Some((hole.0, hole.1.min(recovery.point)))
-            }
-            Phase::Fast if self.snd.sack => self.next_sack_hole(recovery, from),
-            Phase::Fast => (recovery.high_rxt <= una).then_some((una, una + mss)),
-        };
-        let (start, end) = hole?;
-        let end = end.min(nxt).min(start + room.max(mss));
-        (start < end).then_some((start, end))
-    }
-
-    fn next_sack_hole(&self, recovery: &Recovery, from: u64) -> Option<(u64, u64)> {
-        let (una, nxt) = (self.snd.una, self.snd.nxt);
-        let mss = usize::from(self.effective_mss());
-        if let Some((start, end)) = recovery.scoreboard.next_lost(una, from, mss) {
-            return Some((start, end.min(recovery.point)));
-        }
-        if recovery.forced && recovery.scoreboard.is_empty() {
-            // Duplicate ACKs without blocks, from a peer that permitted SACK and does not use it.
-            return Some((una, una + mss as u64));
-        }
-        if self.may_send_new_data() {
-            return None;
-        }
-        recovery
-            .scoreboard
-            .next_hole(una, from)
-            .filter(|hole| hole.0 < recovery.point)
-            .or_else(|| {
-                let rescue = recovery.scoreboard.last_unsacked(una, nxt, mss)?;
-                // One per episode, of what was not sent again in it anyway.
-                let useful = rescue.1 <= recovery.point && rescue.0 >= recovery.high_rxt;
-                (useful && !recovery.rescued).then_some(rescue)
-            })
+        let (start, end) = self.transit.as_ref()?.flight.first_lost()?;
+        Some((start, end.min(start + room.max(mss))))
     }
 }

@@ -127,7 +127,10 @@ impl Tcb {
             timers: _,     // start anew
             statistics: _, // of this host
             settings,
-            recovery: _, // of the path
+            reordering: _, // of the path
+            marking: _,    // what was agreed is in the record
+            transit: _,
+            recovery: _,
             gating,
             urgent,
             resumed,
@@ -247,12 +250,11 @@ impl SendSpace {
             max_wnd,
             wl1,
             wl2,
-            small_end: _, // at worst one small segment more
-            timed: _,     // of the path
-            timed_at: _,
-            mss: _,      // follows
-            peer_mss: _, // in the record
-            scale: _,    // in the record
+            small_end: _,      // at worst one small segment more
+            tail_probe_end: _, // of the path
+            mss: _,            // follows
+            peer_mss: _,       // in the record
+            scale: _,          // in the record
             fin,
             sack: _, // in the record
             cork,
@@ -260,6 +262,7 @@ impl SendSpace {
             held: _,
             push: _,
             cwnd_limited: _,
+            tail_probe_again: _,
         } = *self;
         SendHalf {
             una,

@@ -36,9 +36,11 @@ impl Tcb {
             debug_assert!(false, "planned a segment that may not leave: {draft:?}");
             return None;
         }
+        let (flags, ecn) = self.mark(draft.len, draft.retransmission, draft.flags);
         let mut segment = TxSegment {
             seq: self.our_wire(draft.from),
-            flags: draft.flags,
+            flags,
+            ecn,
             retransmission: draft.retransmission,
             payload: draft.payload,
             ..TxSegment::default()

@@ -187,8 +187,9 @@ impl Tcb {
         self.send_queue = SendQueue::new(position);
         self.snd.una = position;
         self.snd.nxt = position;
-        self.snd.timed = super::tcb::NEVER;
+        self.snd.tail_probe_end = 0;
         self.recovery = None;
+        self.transit = None;
         self.timers.stop_retransmit();
     }
 

@@ -2,19 +2,20 @@
 //!
 //! A plain value without I/O, clock or thread: segments, calls and timers go in with `now`, segments
 //! come out of [`Tcb::poll_transmit`]. What it does stands in the files beside this one, by subject:
-//! `arrival` (§3.10.7), `acknowledge`, `receive`, `transmit`, `recovery`, `timers`, `persist`,
+//! `arrival` (§3.10.7), `acknowledge`, `receive`, `transmit`, `transit`, `recovery`, `timers`, `persist`,
 //! `keepalive`, `urgent`, `close`, `calls`, `gate` and `record`.
 //!
 //! Positions are 64-bit ([`super::sequence`]). What is needed only now and then is boxed, so that an
 //! idle connection stays small.
 //!
-//! Left out: ECN (RFC 3168), security compartments (§3.10.7 step three), TCP Fast Open (RFC 7413),
-//! RACK-TLP (RFC 8985).
+//! Left out: security compartments (§3.10.7 step three), TCP Fast Open (RFC 7413).
 
 use std::task::Waker;
 use std::time::Duration;
 
 use super::congestion::{Congestion, initial_window};
+use super::detection::Reordering;
+use super::ecn::Marking;
 use super::gate::Gating;
 use super::receive_queue::ReceiveQueue;
 use super::recovery::Recovery;
@@ -24,6 +25,7 @@ use super::send_queue::SendQueue;
 use super::settings::{Parameters, Settings};
 use super::state::State;
 use super::timers::Timers;
+use super::transit::Transit;
 use super::urgent::Urgent;
 use super::{Error, Segment, sequence};
 use crate::time::Instant;
@@ -57,6 +59,9 @@ pub struct Tcb {
     pub(super) timers: Timers,
     pub(super) statistics: Statistics,
     pub(super) settings: Settings,
+    pub(super) reordering: Reordering,
+    pub(super) marking: Marking,
+    pub(super) transit: Option<Box<Transit>>,
     pub(super) recovery: Option<Box<Recovery>>,
     pub(super) gating: Option<Box<Gating>>,
     pub(super) urgent: Option<Box<Urgent>>,
@@ -73,7 +78,7 @@ pub(super) struct SendSpace {
     /// First position not acknowledged.
     pub una: u64,
     /// First position never sent. Unlike in some stacks it never moves back: what is sent again is the
-    /// business of [`Recovery`].
+    /// business of [`Transit`].
     pub nxt: u64,
     /// Window offered by the peer, in bytes.
     pub wnd: u32,
@@ -84,9 +89,8 @@ pub(super) struct SendSpace {
     pub wl2: u32,
     /// End of the last segment sent that was not full (Minshall's variant of Nagle's algorithm).
     pub small_end: u64,
-    /// The position that is timed, and since when (RFC 6298 §3); [`NEVER`] while none is.
-    pub timed: u64,
-    pub timed_at: Instant,
+    /// `snd.nxt` when a tail loss probe was sent whose outcome is open (TLP.end_seq); 0 while none is.
+    pub tail_probe_end: u64,
     /// Eff.snd.MSS: data bytes of one wire segment.
     pub mss: u16,
     /// The peer's MSS option, or the default for its absence.
@@ -107,6 +111,8 @@ pub(super) struct SendSpace {
     pub push: bool,
     /// The last time that sending stopped it was for the congestion window.
     pub cwnd_limited: bool,
+    /// The tail loss probe was something sent before (TLP.is_retrans).
+    pub tail_probe_again: bool,
 }
 
 /// Receive sequence space (RFC 9293 §3.3.1, figure 4).
@@ -156,6 +162,8 @@ pub(super) struct Pending {
     pub syn: bool,
     /// A probe of a closed window or of an idle peer.
     pub probe: bool,
+    /// A tail loss probe.
+    pub tail: bool,
     /// What a closed window lets through, although it is less than a segment (persist timer).
     pub force: bool,
     /// A RST that answers one segment and changes no state, with this sequence number.
@@ -292,6 +300,9 @@ impl Tcb {
                 })
             }),
             settings,
+            reordering: Reordering::default(),
+            marking: Marking::default(),
+            transit: None,
             recovery: None,
             urgent: None,
             resumed: None,
@@ -376,8 +387,7 @@ impl SendSpace {
             wl1: 0,
             wl2: iss,
             small_end: 0,
-            timed: NEVER,
-            timed_at: Instant::ZERO,
+            tail_probe_end: 0,
             mss: peer_mss,
             peer_mss,
             scale: 0,
@@ -388,6 +398,7 @@ impl SendSpace {
             held: false,
             push: false,
             cwnd_limited: false,
+            tail_probe_again: false,
         }
     }
 

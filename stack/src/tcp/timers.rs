@@ -27,13 +27,26 @@ const ORPHAN_RETRIES: u8 = 8;
 /// When each is due; [`Instant::FAR_FUTURE`] while it does not run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timers {
-    /// Retransmission or, with `persist`, the probe of a closed window: never both.
+    /// Due when `watch` says that something is to be done.
     retransmit: Instant,
+    watch: Watch,
     ack: Instant,
     keep_alive: Instant,
     /// The end of TIME-WAIT, or of an abandoned FIN-WAIT-2.
     close: Instant,
-    persist: bool,
+}
+
+/// What the one timer is for that watches over the peer's side: never two of these at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watch {
+    /// Retransmission (RFC 6298).
+    Retransmit,
+    /// A tail loss probe (RFC 8985 §7).
+    TailProbe,
+    /// Losses that reordering might explain (RFC 8985 §6.2).
+    Reorder,
+    /// The probe of a closed window (RFC 9293 §3.8.6.1).
+    Persist,
 }
 
 impl Default for Timers {
@@ -43,7 +56,7 @@ impl Default for Timers {
             ack: Instant::FAR_FUTURE,
             keep_alive: Instant::FAR_FUTURE,
             close: Instant::FAR_FUTURE,
-            persist: false,
+            watch: Watch::Retransmit,
         }
     }
 }
@@ -55,35 +68,54 @@ impl Timers {
             ack,
             keep_alive,
             close,
-            persist: _,
+            watch: _,
         } = *self;
         let earliest = retransmit.min(ack).min(keep_alive).min(close);
         (earliest != Instant::FAR_FUTURE).then_some(earliest)
     }
 
-    pub(super) fn start_retransmit(&mut self, at: Instant) {
+    fn start_watch(&mut self, at: Instant, watch: Watch) {
         self.retransmit = at;
-        self.persist = false;
+        self.watch = watch;
+    }
+
+    pub(super) fn start_retransmit(&mut self, at: Instant) {
+        self.start_watch(at, Watch::Retransmit);
+    }
+
+    pub(super) fn start_probe(&mut self, at: Instant) {
+        self.start_watch(at, Watch::TailProbe);
+    }
+
+    pub(super) fn start_reorder(&mut self, at: Instant) {
+        self.start_watch(at, Watch::Reorder);
     }
 
     pub(super) fn start_persist(&mut self, at: Instant) {
-        self.retransmit = at;
-        self.persist = true;
+        self.start_watch(at, Watch::Persist);
     }
 
     pub(super) fn stop_retransmit(&mut self) {
-        self.retransmit = Instant::FAR_FUTURE;
-        self.persist = false;
+        self.start_retransmit(Instant::FAR_FUTURE);
     }
 
-    /// The retransmission timer runs.
+    fn watches(&self, watch: Watch) -> bool {
+        self.retransmit != Instant::FAR_FUTURE && self.watch == watch
+    }
+
+    /// The retransmission timer runs, or one that comes before it.
     pub(super) fn retransmitting(&self) -> bool {
-        self.retransmit != Instant::FAR_FUTURE && !self.persist
+        self.retransmit != Instant::FAR_FUTURE && self.watch != Watch::Persist
+    }
+
+    /// The timer runs after which what may be reordered counts as lost.
+    pub(super) fn reordering(&self) -> bool {
+        self.watches(Watch::Reorder)
     }
 
     /// The persist timer runs.
     pub(super) fn persisting(&self) -> bool {
-        self.retransmit != Instant::FAR_FUTURE && self.persist
+        self.watches(Watch::Persist)
     }
 
     /// Starts the delayed ACK, unless it runs already.
@@ -135,14 +167,20 @@ impl Tcb {
         if self.is_dormant() {
             self.timers.stop_all();
         }
-        let persist = self.timers.persist;
+        let watch = self.timers.watch;
         if Timers::take(&mut self.timers.retransmit, now) {
-            if persist {
-                self.timers.persist = false;
-                self.on_persist_timer(now);
-            } else {
-                event = Some(Counter::TcpTimeouts);
-                self.on_retransmission_timer(now);
+            self.timers.watch = Watch::Retransmit;
+            match watch {
+                Watch::Persist => self.on_persist_timer(now),
+                Watch::Reorder => self.on_reorder_timer(now),
+                Watch::TailProbe => {
+                    event = Some(Counter::TcpTailLossProbes);
+                    self.on_probe_timer(now);
+                }
+                Watch::Retransmit => {
+                    event = Some(Counter::TcpTimeouts);
+                    self.on_retransmission_timer(now);
+                }
             }
         }
         if Timers::take(&mut self.timers.ack, now) {
@@ -174,7 +212,18 @@ impl Tcb {
         } else {
             self.pending.syn = true;
         }
-        self.timers.start_retransmit(now + self.rtt.rto());
+        self.restart_retransmit(now);
+    }
+
+    /// The retransmission timer starts anew, after something was sent again. It is not to sleep over the end of
+    /// the user time-out (as Linux).
+    pub(super) fn restart_retransmit(&mut self, now: Instant) {
+        let limit = self.settings.options().user_timeout;
+        let end = limit.map(|limit| self.statistics.progress_at + limit);
+        let end = end.filter(|&end| end > now);
+        let due = now + self.rtt.rto();
+        self.timers
+            .start_retransmit(end.map_or(due, |end| due.min(end)));
     }
 
     /// R2 (RFC 9293 §3.8.3): so many time-outs, or so much time, without progress.
@@ -258,6 +307,7 @@ impl Tcb {
             self.enter(State::TimeWait);
             self.timers.stop_all();
             self.recovery = None;
+            self.transit = None;
         }
         let wait = self.settings.config().time_wait;
         self.timers.start_close(now + wait);

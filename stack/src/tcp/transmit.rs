@@ -6,10 +6,9 @@
 //! checked that it may leave at all.
 
 use super::congestion::CongestionControl;
-use super::recovery::Phase;
 use super::stamp::Draft;
 use super::state::State;
-use super::tcb::{NEVER, Tcb};
+use super::tcb::Tcb;
 use super::{Flags, TxSegment};
 use crate::time::Instant;
 
@@ -58,6 +57,9 @@ impl Tcb {
         if self.resumed.is_some() {
             self.assume_sent(now);
         }
+        if let Some(segment) = self.tail_segment(now) {
+            return Some(segment);
+        }
         if self.recovery.is_some()
             && let Some(segment) = self.retransmit(now)
         {
@@ -79,19 +81,19 @@ impl Tcb {
         }
         let retransmission = self.snd.nxt > 0;
         if retransmission {
-            self.snd.timed = NEVER;
+            self.note_sent_again(now, 0, 1);
         } else {
-            self.snd.nxt = 1;
-            self.snd.timed = 0;
-            self.snd.timed_at = now;
+            self.note_sent(now, 1);
         }
         if !self.timers.retransmitting() {
             self.timers.start_retransmit(now + self.rtt.rto());
         }
+        let answers = self.state == State::SynReceived;
+        let ecn = self.ecn_flags_of_syn(answers, retransmission);
         self.stamp(
             now,
             Draft {
-                flags: Flags::SYN,
+                flags: Flags::SYN.with(ecn),
                 retransmission,
                 ..Draft::default()
             },
@@ -100,8 +102,7 @@ impl Tcb {
 
     /// Something to be sent again, if the congestion window lets it.
     fn retransmit(&mut self, now: Instant) -> Option<TxSegment> {
-        let cwnd = self.congestion.cwnd() as u64;
-        let room = cwnd.saturating_sub(self.in_flight());
+        let room = self.cwnd().saturating_sub(self.in_flight());
         let (start, mut end) = self.next_retransmission(room)?;
         let mss = u64::from(self.effective_mss());
         // Nothing beyond a window that shrank, but for the first segment (SHLD-15, SHLD-16).
@@ -115,32 +116,43 @@ impl Tcb {
         if end - start > mss {
             end -= (end - start) % mss;
         }
+        let segment = self.send_again(now, start, end, mss)?;
+        if let Some(recovery) = &mut self.recovery {
+            recovery.small_end = small.map_or(recovery.small_end, |_| end);
+            recovery.forced = false;
+        }
+        if start == self.snd.una && !self.timers.reordering() || !self.timers.retransmitting() {
+            self.restart_retransmit(now);
+        }
+        Some(segment)
+    }
+
+    /// The stretch leaves again, and everybody who keeps account of that hears of it.
+    pub(super) fn send_again(
+        &mut self,
+        now: Instant,
+        start: u64,
+        end: u64,
+        mss: u64,
+    ) -> Option<TxSegment> {
         let draft = self.draft(start, (end - start) as usize, true)?;
         let sent_to = draft.from + draft.len as u64 + u64::from(draft.flags.contains(Flags::FIN));
-        let value = self.timestamps.value(now);
         let segments = draft.len.div_ceil(mss as usize).max(1) as u32;
+        self.note_sent_again(now, start, sent_to);
+        let value = self.timestamps.value(now);
         if let Some(recovery) = &mut self.recovery {
-            if start < recovery.high_rxt || !recovery.scoreboard.is_lost(start, mss as usize) {
-                recovery.rescued |= recovery.phase == Phase::Fast && self.snd.sack;
+            recovery.undo.on_sent_again(segments, value);
+            if let Some(prr) = &mut recovery.prr {
+                prr.on_sent(sent_to - start);
             }
-            recovery.high_rxt = recovery.high_rxt.max(sent_to);
-            recovery.small_end = small.map_or(recovery.small_end, |_| sent_to);
-            recovery.forced = false;
-            recovery.useful += segments;
-            recovery.first_value.get_or_insert(value);
         }
         self.statistics.retransmitted_segments += segments;
-        // Karn: the ACK of this would be ambiguous, and that of anything above waits for it.
-        self.snd.timed = NEVER;
-        if start == self.snd.una || !self.timers.retransmitting() {
-            self.timers.start_retransmit(now + self.rtt.rto());
-        }
         self.statistics.sent_at = now;
         self.stamp(now, draft)
     }
 
     /// A draft of up to `len` octets from `from` on, FIN included where it belongs.
-    fn draft(&mut self, from: u64, len: usize, retransmission: bool) -> Option<Draft> {
+    pub(super) fn draft(&mut self, from: u64, len: usize, retransmission: bool) -> Option<Draft> {
         let mut draft = Draft {
             from,
             retransmission,
@@ -173,8 +185,12 @@ impl Tcb {
     fn new_data(&mut self, now: Instant) -> Option<TxSegment> {
         if self.snd.nxt >= self.send_end() || !self.state.may_transmit_data() {
             // All is sent. If it filled the congestion window, that was the limit all the same.
-            let filled = self.in_flight() + u64::from(self.effective_mss());
-            self.snd.cwnd_limited = filled > self.congestion.cwnd() as u64;
+            let in_flight = self.in_flight();
+            let filled = in_flight + u64::from(self.effective_mss());
+            self.snd.cwnd_limited = filled > self.cwnd();
+            if let Some(transit) = self.transit.as_mut().filter(|_| !self.snd.cwnd_limited) {
+                transit.rate.lack_data(in_flight);
+            }
             return None;
         }
         self.restart_after_idle(now);
@@ -197,7 +213,7 @@ impl Tcb {
         self.send_new(now, draft?)
     }
 
-    fn send_new(&mut self, now: Instant, draft: Draft) -> Option<TxSegment> {
+    pub(super) fn send_new(&mut self, now: Instant, draft: Draft) -> Option<TxSegment> {
         let mss = usize::from(self.effective_mss());
         let end = draft.from + draft.len as u64 + u64::from(draft.flags.contains(Flags::FIN));
         if !draft.len.is_multiple_of(mss) {
@@ -207,15 +223,15 @@ impl Tcb {
             self.statistics.progress_at = now;
         }
         self.take_step();
-        if self.snd.timed == NEVER && draft.len > 0 && self.recovery.is_none() {
-            self.snd.timed = end - 1;
-            self.snd.timed_at = now;
+        self.note_sent(now, end);
+        if let Some(prr) = self.recovery.as_mut().and_then(|it| it.prr.as_mut()) {
+            prr.on_sent(end - draft.from);
         }
-        self.snd.nxt = end;
         self.statistics.sent_at = now;
         if !self.timers.retransmitting() {
             self.timers.start_retransmit(now + self.rtt.rto());
         }
+        self.schedule_probe(now);
         self.stamp(now, draft)
     }
 
@@ -232,7 +248,7 @@ impl Tcb {
         }
         let window = self.snd.window_end().saturating_sub(from) as usize;
         let in_flight = self.in_flight() as usize;
-        let cwnd = self.congestion.cwnd();
+        let cwnd = self.cwnd() as usize;
         let mss = usize::from(self.effective_mss());
         // With nothing in flight no ACK would ever open it: one segment may always leave.
         let least = if in_flight == 0 { mss } else { 0 };

@@ -21,6 +21,7 @@ pub(crate) fn opening(log_bytes: u32, mirror: bool) -> Opening {
             our_scale: 7,
             peer_scale: 7,
             sack: true,
+            ecn: true,
             timestamps: Some(3),
             passive: true,
             first_window: 64_000,

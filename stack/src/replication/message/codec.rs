@@ -199,6 +199,7 @@ fn put_opening(opening: &Opening, into: &mut BytesMut) {
         our_scale,
         peer_scale,
         sack,
+        ecn,
         timestamps,
         passive,
         first_window,
@@ -211,6 +212,7 @@ fn put_opening(opening: &Opening, into: &mut BytesMut) {
     into.put_u8(our_scale);
     into.put_u8(peer_scale);
     put_flag(sack, into);
+    put_flag(ecn, into);
     put_flag(timestamps.is_some(), into);
     into.put_u32(timestamps.unwrap_or_default());
     put_flag(passive, into);
@@ -238,7 +240,7 @@ fn get_opening(from: &mut Bytes) -> Decoded<Opening> {
     if our_scale > 14 || peer_scale > 14 {
         return Err(Malformed::Value);
     }
-    let sack = get_flag(from)?;
+    let (sack, ecn) = (get_flag(from)?, get_flag(from)?);
     let (on, offset) = (get_flag(from)?, from.try_get_u32()?);
     let record = Record {
         iss,
@@ -248,6 +250,7 @@ fn get_opening(from: &mut Bytes) -> Decoded<Opening> {
         our_scale,
         peer_scale,
         sack,
+        ecn,
         timestamps: on.then_some(offset),
         passive: get_flag(from)?,
         first_window: from.try_get_u16()?,

@@ -36,7 +36,7 @@ fn blob(most: usize) -> impl Strategy<Value = Bytes> {
 fn record() -> impl Strategy<Value = Record> {
     let fixed = (any::<u32>(), any::<u32>(), any::<u16>(), any::<u16>());
     let agreed = (0u8..15, 0u8..15, any::<bool>(), any::<Option<u32>>());
-    let rest = (any::<bool>(), any::<u16>(), any::<u32>());
+    let rest = (any::<bool>(), any::<u16>(), any::<u32>(), any::<bool>());
     (fixed, agreed, rest).prop_map(|(fixed, agreed, rest)| Record {
         iss: fixed.0,
         irs: fixed.1,
@@ -49,6 +49,7 @@ fn record() -> impl Strategy<Value = Record> {
         passive: rest.0,
         first_window: rest.1,
         peer_timestamp: rest.2,
+        ecn: rest.3,
     })
 }
 

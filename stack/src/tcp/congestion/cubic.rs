@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use super::slow_start::Advice;
-use super::{AckEvent, CongestionControl, Prior, SlowStart, Window};
+use super::{AckEvent, CongestionControl, Prior, SlowStart, Timeout, Window};
 use crate::time::Instant;
 
 /// How fast the cubic grows, in segments per second cubed (§5).
@@ -140,21 +139,11 @@ impl Cubic {
 
     /// Below the threshold; returns the bytes left for congestion avoidance.
     fn slow_start(&mut self, ack: &AckEvent) -> u64 {
-        let acked = ack.acked_bytes as u64;
         if self.window.ssthresh != u32::MAX {
-            return self.window.slow_start(acked, 1);
+            return self.window.slow_start(ack.acked_bytes as u64, 1);
         }
         let detail = self.detail.get_or_insert_default();
-        match detail
-            .slow_start
-            .on_ack(ack, self.window.cwnd, self.window.mss())
-        {
-            Advice::Grow(divisor) => self.window.slow_start(acked, divisor),
-            Advice::Leave => {
-                self.window.ssthresh = self.window.cwnd;
-                acked
-            }
-        }
+        self.window.first_slow_start(&mut detail.slow_start, ack)
     }
 
     fn reduce(&mut self, flight_size: usize) {
@@ -173,7 +162,6 @@ impl Cubic {
 
 impl CongestionControl for Cubic {
     fn on_ack(&mut self, ack: &AckEvent) {
-        self.window.timed_out = false;
         self.window.limited = ack.cwnd_limited;
         if !ack.cwnd_limited {
             if let Some(detail) = &mut self.detail {
@@ -201,17 +189,16 @@ impl CongestionControl for Cubic {
 
     fn on_recovered(&mut self, _now: Instant) {}
 
-    fn on_timeout(&mut self, _now: Instant, flight_size: usize) {
+    fn on_timeout(&mut self, timeout: &Timeout) {
         // RFC 5681 §3.1: the threshold stays when the same data times out again.
-        if !self.window.timed_out {
-            self.reduce(flight_size);
+        if timeout.fresh {
+            self.reduce(timeout.flight_size);
             if let Some(detail) = &mut self.detail {
                 // §4.8: the stage after it starts flat, at the window that slow start reaches.
                 detail.growth.w_max = 0.0;
             }
         }
-        self.window.timed_out = true;
-        self.window.cwnd = self.window.mss();
+        self.window.on_timeout(timeout);
     }
 
     fn on_idle(&mut self, now: Instant, idle: Duration, rto: Duration) {
@@ -234,16 +221,12 @@ impl CongestionControl for Cubic {
         }
     }
 
-    fn cwnd(&self) -> usize {
-        self.window.cwnd as usize
+    fn window(&self) -> &Window {
+        &self.window
     }
 
-    fn ssthresh(&self) -> usize {
-        self.window.ssthresh()
-    }
-
-    fn set_mss(&mut self, mss: usize) {
-        self.window.set_mss(mss);
+    fn window_mut(&mut self) -> &mut Window {
+        &mut self.window
     }
 }
 

@@ -15,7 +15,7 @@ use crate::time::Instant;
 
 pub use self::cubic::Cubic;
 pub use self::new_reno::NewReno;
-use self::slow_start::SlowStart;
+use self::slow_start::{Advice, SlowStart};
 
 /// Which algorithm moves the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,18 +58,41 @@ pub trait CongestionControl {
     fn on_loss(&mut self, now: Instant, flight_size: usize);
     /// Fast recovery ended.
     fn on_recovered(&mut self, now: Instant);
-    /// The retransmission timer expired, with `flight_size` bytes outstanding.
-    fn on_timeout(&mut self, now: Instant, flight_size: usize);
+    /// The retransmission timer expired.
+    fn on_timeout(&mut self, timeout: &Timeout);
     /// Sending begins again after `idle` with nothing in flight.
     fn on_idle(&mut self, now: Instant, idle: Duration, rto: Duration);
     /// The last loss or time-out was none: takes the window back (RFC 4015, RFC 5682).
     fn on_undo(&mut self);
+    /// What it moves.
+    fn window(&self) -> &Window;
+    /// The same, to be changed.
+    fn window_mut(&mut self) -> &mut Window;
     /// The congestion window.
-    fn cwnd(&self) -> usize;
+    fn cwnd(&self) -> usize {
+        self.window().cwnd as usize
+    }
     /// The slow start threshold; `usize::MAX` while there is none.
-    fn ssthresh(&self) -> usize;
+    fn ssthresh(&self) -> usize {
+        self.window().ssthresh()
+    }
     /// The segment size changed.
-    fn set_mss(&mut self, mss: usize);
+    fn set_mss(&mut self, mss: usize) {
+        self.window_mut().set_mss(mss);
+    }
+}
+
+/// The retransmission timer expired.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeout {
+    /// When.
+    pub now: Instant,
+    /// Bytes outstanding.
+    pub flight_size: usize,
+    /// Bytes of them that are not thought to be lost.
+    pub in_flight: usize,
+    /// The threshold was not lowered yet for what is outstanding (RFC 5681 §3.1).
+    pub fresh: bool,
 }
 
 /// The initial window (RFC 6928 §2) for `segments` of `mss` bytes; with 10 segments, 14,600 bytes or two
@@ -143,8 +166,8 @@ impl CongestionControl for Congestion {
         self.get_mut().on_recovered(now);
     }
 
-    fn on_timeout(&mut self, now: Instant, flight_size: usize) {
-        self.get_mut().on_timeout(now, flight_size);
+    fn on_timeout(&mut self, timeout: &Timeout) {
+        self.get_mut().on_timeout(timeout);
     }
 
     fn on_idle(&mut self, now: Instant, idle: Duration, rto: Duration) {
@@ -155,32 +178,26 @@ impl CongestionControl for Congestion {
         self.get_mut().on_undo();
     }
 
-    fn cwnd(&self) -> usize {
-        self.get().cwnd()
+    fn window(&self) -> &Window {
+        self.get().window()
     }
 
-    fn ssthresh(&self) -> usize {
-        self.get().ssthresh()
-    }
-
-    fn set_mss(&mut self, mss: usize) {
-        self.get_mut().set_mss(mss);
+    fn window_mut(&mut self) -> &mut Window {
+        self.get_mut().window_mut()
     }
 }
 
 /// No window grows beyond what window scaling can express (RFC 7323 §2.3).
 const MAX_WINDOW: u32 = 1 << 30;
 
-/// What every algorithm keeps.
+/// What every algorithm keeps: the window, its threshold, and what they are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Window {
+pub struct Window {
     cwnd: u32,
     /// `u32::MAX` while there is none.
     ssthresh: u32,
     initial: u32,
     mss: u16,
-    /// A time-out happened and nothing was acknowledged since.
-    timed_out: bool,
     /// The window was the limit when the last ACK came.
     limited: bool,
 }
@@ -193,13 +210,31 @@ impl Window {
             ssthresh: u32::MAX,
             initial,
             mss: mss.clamp(1, usize::from(u16::MAX)) as u16,
-            timed_out: false,
             limited: false,
         }
     }
 
     fn mss(&self) -> u32 {
         u32::from(self.mss)
+    }
+
+    /// The first slow start, which ends when delay grows (RFC 9406). Returns the acknowledged bytes that are left
+    /// for congestion avoidance.
+    fn first_slow_start(&mut self, slow_start: &mut SlowStart, ack: &AckEvent) -> u64 {
+        let acked = ack.acked_bytes as u64;
+        match slow_start.on_ack(ack, self.cwnd, self.mss()) {
+            Advice::Grow(divisor) => self.slow_start(acked, divisor),
+            Advice::Leave => {
+                self.ssthresh = self.cwnd;
+                acked
+            }
+        }
+    }
+
+    /// After a time-out: what is still in flight, and one segment (RFC 5681 §3.1, as Linux).
+    fn on_timeout(&mut self, timeout: &Timeout) {
+        let in_flight = timeout.in_flight.min(self.cwnd as usize) as u32;
+        self.cwnd = in_flight + self.mss();
     }
 
     fn grow(&mut self, bytes: u64) {
@@ -240,7 +275,6 @@ impl Window {
     fn undo<T>(&mut self, prior: &Prior<T>) {
         self.cwnd = self.cwnd.max(prior.cwnd);
         self.ssthresh = self.ssthresh.max(prior.ssthresh);
-        self.timed_out = false;
     }
 
     fn ssthresh(&self) -> usize {
@@ -347,6 +381,15 @@ mod tests {
             .map(|algorithm| Congestion::new(algorithm, MSS, 10 * MSS))
     }
 
+    fn timeout(outstanding: usize, fresh: bool) -> Timeout {
+        Timeout {
+            now: Instant::from_millis(2000),
+            flight_size: outstanding * MSS,
+            in_flight: 0,
+            fresh,
+        }
+    }
+
     #[test]
     fn the_initial_window_is_that_of_rfc_6928() {
         assert_eq!(initial_window(10, 1460), 14_600);
@@ -387,11 +430,11 @@ mod tests {
         for mut control in both() {
             let mut path = Path::new(20, MSS);
             path.round(&mut control);
-            control.on_timeout(path.now, 20 * MSS);
+            control.on_timeout(&timeout(20, true));
             let ssthresh = control.ssthresh();
             assert_eq!(control.cwnd(), MSS);
             assert!((10 * MSS..=14 * MSS).contains(&ssthresh));
-            control.on_timeout(path.now, MSS);
+            control.on_timeout(&timeout(1, false));
             assert_eq!((control.cwnd(), control.ssthresh()), (MSS, ssthresh));
             path.rounds(&mut control, 4);
             assert!(control.cwnd() >= ssthresh && !control.in_slow_start());
@@ -408,8 +451,8 @@ mod tests {
             assert!(control.cwnd() < before.0);
             control.on_undo();
             assert_eq!((control.cwnd(), control.ssthresh()), before);
-            control.on_timeout(path.now, 20 * MSS);
-            control.on_timeout(path.now, 20 * MSS);
+            control.on_timeout(&timeout(20, true));
+            control.on_timeout(&timeout(20, false));
             control.on_undo();
             assert_eq!((control.cwnd(), control.ssthresh()), before);
             control.on_undo();

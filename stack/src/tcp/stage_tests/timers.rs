@@ -33,7 +33,7 @@ fn a_turn_is_bounded_and_the_rest_waits_for_the_next() {
 }
 
 #[test]
-fn what_is_lost_comes_again_after_the_time_out() {
+fn what_is_lost_comes_again_when_its_timer_expires() {
     let mut net = Net::new();
     let (client, server) = net.establish();
     net.client.send(net.now, &client, b"lost once");
@@ -42,7 +42,8 @@ fn what_is_lost_comes_again_after_the_time_out() {
     assert!(read_all(&server).is_empty());
     net.advance(Duration::from_secs(2));
     assert_eq!(read_all(&server), b"lost once");
-    assert_eq!(net.client.count(Counter::TcpTimeouts), 1);
+    assert_eq!(net.client.count(Counter::TcpTailLossProbes), 1);
+    assert_eq!(net.client.count(Counter::TcpTimeouts), 0);
     assert_eq!(net.client.count(Counter::TcpRetransmittedBytes), 9);
 }
 

@@ -4,6 +4,7 @@ mod pair;
 
 mod closing;
 mod delayed_ack;
+mod ecn;
 mod errors;
 mod gate;
 mod hostile;
@@ -15,6 +16,7 @@ mod low_water;
 mod nagle;
 mod opening;
 mod paws;
+mod rack;
 mod record;
 mod reset;
 mod size;

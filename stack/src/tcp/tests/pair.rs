@@ -68,6 +68,8 @@ pub(super) enum Fate {
     /// Later than usual by so much.
     Delay(Duration),
     Duplicate,
+    /// With congestion experienced (RFC 3168).
+    Mark,
 }
 
 type Filter = Box<dyn FnMut(&Sent) -> Fate>;
@@ -292,7 +294,7 @@ impl Pair {
                     }
                 }
                 Some(tcb) => self.arrivals.push((side, tcb.on_segment(now, segment))),
-                None if segment.flags == Flags::SYN => {
+                None if segment.flags.contains(Flags::SYN) => {
                     end.tcb = Some(Tcb::accept(end.parameters.clone(), now, end.iss, &segment));
                 }
                 None => {}
@@ -345,12 +347,16 @@ impl Pair {
                     println!("{sent} {fate:?}");
                 }
                 let queue = &mut self.ends[1 - by].arriving;
-                for piece in on_the_wire(&sent.segment) {
+                for mut piece in on_the_wire(&sent.segment) {
                     self.free_at[by] = self.free_at[by].max(now) + self.spacing;
                     let at = self.free_at[by] + self.delay;
                     match fate {
                         Fate::Drop => {}
                         Fate::Deliver => enqueue(queue, at, piece),
+                        Fate::Mark => {
+                            piece.ecn = 3;
+                            enqueue(queue, at, piece);
+                        }
                         Fate::Delay(more) => enqueue(queue, at + more, piece),
                         Fate::Duplicate => {
                             enqueue(queue, at, piece.clone());
@@ -410,6 +416,7 @@ pub(super) fn on_the_wire(sent: &TxSegment) -> Vec<Segment> {
                 urgent: sent.urgent,
                 options: sent.options.clone(),
                 payload: Bytes::copy_from_slice(piece),
+                ecn: sent.ecn,
                 ..Segment::default()
             }
         })
