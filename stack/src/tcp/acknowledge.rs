@@ -163,11 +163,11 @@ impl Tcb {
             if piece.fate == Fate::Sacked {
                 return;
             }
-            news.delivered += piece.len();
+            news.delivered += piece.bytes();
             news.original |= piece.is_unambiguous() && piece.end <= point;
             detection.on_delivered(now, piece, min_rtt.unwrap_or_default());
             let sent = (piece.sent_at, piece.end);
-            rate.on_delivered(now, sent, piece.len(), piece.stamp);
+            rate.on_delivered(now, sent, piece.bytes(), piece.stamp);
         };
         // In the order of the stream, or they would look reordered.
         flight.acknowledge(ack, |piece| {
@@ -177,7 +177,7 @@ impl Tcb {
         for (left, right) in blocks {
             flight.sack(left, right, |piece| {
                 deliver(piece, &mut news);
-                news.sacked += piece.len();
+                news.sacked += piece.bytes();
                 news.time_sacked(piece);
             });
         }
@@ -296,6 +296,8 @@ impl Tcb {
             let safe = news.acked > 0 && news.lost == 0;
             prr.on_ack(news.delivered, in_flight, safe, mss);
         } else if news.acked > 0 && self.may_grow() {
+            let slow_start = self.congestion.in_slow_start();
+            let cwnd_limited = self.snd.usage.limits(self.cwnd(), slow_start);
             self.congestion.on_ack(&AckEvent {
                 now,
                 acked_bytes: news.acked as usize,
@@ -304,7 +306,7 @@ impl Tcb {
                 rtt,
                 una: self.snd.una,
                 nxt: self.snd.nxt,
-                cwnd_limited: self.snd.cwnd_limited,
+                cwnd_limited,
             });
         }
     }

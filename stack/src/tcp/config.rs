@@ -27,6 +27,8 @@ pub struct Config {
     pub min_burst_segments: Option<u32>,
     /// Probe for a lost tail before the retransmission timer expires (RFC 8985 §7; Linux's `tcp_early_retrans`).
     pub tail_loss_probe: bool,
+    /// The congestion window shrinks while nothing is sent (RFC 2861; Linux's `tcp_slow_start_after_idle`).
+    pub slow_start_after_idle: bool,
     /// Longest that an ACK is held back (RFC 1122 §4.2.3.2 allows 500 ms).
     pub delayed_ack: Duration,
     /// How long TIME-WAIT lasts (RFC 9293 §3.4.2: 2 MSL; Linux waits 60 s).
@@ -86,6 +88,7 @@ impl Default for Config {
             initial_window_segments: 10,
             min_burst_segments: None,
             tail_loss_probe: true,
+            slow_start_after_idle: true,
             delayed_ack: Duration::from_millis(40),
             time_wait: Duration::from_secs(60),
             time_wait_ignores_resets: false,

@@ -47,7 +47,7 @@ pub struct Piece {
 impl Piece {
     /// Bytes, with SYN and FIN.
     #[must_use]
-    pub const fn len(&self) -> u64 {
+    pub const fn bytes(&self) -> u64 {
         self.end - self.start
     }
 
@@ -61,8 +61,8 @@ impl Piece {
     fn cut(&mut self, at: u64) -> Self {
         let mut first = *self;
         first.end = at;
-        let share = u64::from(self.segments) * first.len();
-        first.segments = (share.div_ceil(self.len()) as u16).max(1);
+        let share = u64::from(self.segments) * first.bytes();
+        first.segments = (share.div_ceil(self.bytes()) as u16).max(1);
         self.segments = (self.segments - first.segments.min(self.segments)).max(1);
         self.start = at;
         first
@@ -160,9 +160,9 @@ impl Flight {
             Fate::Lost => &mut self.lost,
         };
         *total = if counts {
-            *total + piece.len()
+            *total + piece.bytes()
         } else {
-            *total - piece.len()
+            *total - piece.bytes()
         };
     }
 
@@ -212,7 +212,7 @@ impl Flight {
             last.end = piece.end;
             last.sent_at = piece.sent_at;
             last.segments = last.segments.saturating_add(piece.segments);
-            self.outstanding += piece.len();
+            self.outstanding += piece.bytes();
             return;
         }
         self.count(&piece, true);
@@ -462,7 +462,7 @@ mod tests {
                     }
                     Step::Sack(from, len) => {
                         let (start, end) = range(from, len);
-                        flight.sack(start, end, |piece| news += piece.len());
+                        flight.sack(start, end, |piece| news += piece.bytes());
                         for fate in &mut model[(start - una) as usize..(end - una) as usize] {
                             news -= u64::from(*fate != Fate::Sacked);
                             *fate = Fate::Sacked;
@@ -492,7 +492,7 @@ mod tests {
                     }
                     Step::Acknowledge(len) => {
                         let to = (una + len).min(nxt);
-                        flight.acknowledge(to, |piece| news += piece.len());
+                        flight.acknowledge(to, |piece| news += piece.bytes());
                         news -= to - una;
                         model.drain(..(to - una) as usize);
                         una = to;
@@ -532,7 +532,7 @@ mod tests {
         flight.resend(BASE + 15, BASE + 35, 2, at(50), Stamp::default());
         let times: Vec<(u64, u8)> = flight
             .pieces()
-            .map(|piece| (piece.len(), piece.times))
+            .map(|piece| (piece.bytes(), piece.times))
             .collect();
         assert_eq!(times[..4], [(10, 1), (5, 1), (20, 2), (5, 1)]);
         assert_eq!(

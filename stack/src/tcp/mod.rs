@@ -66,6 +66,7 @@ mod transit;
 mod transmit;
 mod undo;
 pub mod urgent;
+mod window_usage;
 pub mod writer;
 
 use std::sync::Arc;

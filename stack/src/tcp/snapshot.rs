@@ -261,7 +261,7 @@ impl SendSpace {
             more: _, // of the last write, which is over
             held: _,
             push: _,
-            cwnd_limited: _,
+            usage: _,
             tail_probe_again: _,
         } = *self;
         SendHalf {

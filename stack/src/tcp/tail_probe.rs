@@ -12,7 +12,7 @@ use super::tcb::Tcb;
 use super::{TxSegment, rtt};
 use crate::time::Instant;
 
-/// How long a peer may hold back the ACK of a single segment (TLP.max_ack_delay; as Linux).
+/// How long a peer may hold back the ACK of less than two segments (TLP.max_ack_delay; as Linux).
 const MAX_ACK_DELAY: Duration = MIN_RTO;
 /// Added otherwise, against coarse timers (as Linux).
 const MARGIN: Duration = Duration::from_millis(2);
@@ -31,8 +31,9 @@ impl Tcb {
         if !wanted || !calm || self.snd.tail_probe_end > 0 {
             return None;
         }
-        let single = self.snd.nxt - self.snd.una <= u64::from(self.effective_mss());
-        let delay = if single { MAX_ACK_DELAY } else { MARGIN };
+        // Two full-sized segments have a peer answer at once, less may wait for its delayed ACK.
+        let little = self.snd.nxt - self.snd.una < 2 * u64::from(self.effective_mss());
+        let delay = if little { MAX_ACK_DELAY } else { MARGIN };
         let timeout = self
             .rtt
             .srtt()

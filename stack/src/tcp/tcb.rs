@@ -27,6 +27,7 @@ use super::state::State;
 use super::timers::Timers;
 use super::transit::Transit;
 use super::urgent::Urgent;
+use super::window_usage::WindowUsage;
 use super::{Error, Segment, sequence};
 use crate::time::Instant;
 
@@ -109,8 +110,8 @@ pub(super) struct SendSpace {
     pub held: bool,
     /// Nagle's algorithm was just switched off: what it held leaves, corked or not.
     pub push: bool,
-    /// The last time that sending stopped it was for the congestion window.
-    pub cwnd_limited: bool,
+    /// How much of the congestion window is in use.
+    pub usage: WindowUsage,
     /// The tail loss probe was something sent before (TLP.is_retrans).
     pub tail_probe_again: bool,
 }
@@ -377,7 +378,7 @@ impl Tcb {
 }
 
 impl SendSpace {
-    const fn new(iss: u32, peer_mss: u16, sack: bool) -> Self {
+    fn new(iss: u32, peer_mss: u16, sack: bool) -> Self {
         Self {
             iss,
             una: 0,
@@ -397,7 +398,7 @@ impl SendSpace {
             more: false,
             held: false,
             push: false,
-            cwnd_limited: false,
+            usage: WindowUsage::default(),
             tail_probe_again: false,
         }
     }

@@ -185,10 +185,8 @@ impl Tcb {
     fn new_data(&mut self, now: Instant) -> Option<TxSegment> {
         if self.snd.nxt >= self.send_end() || !self.state.may_transmit_data() {
             // All is sent. If it filled the congestion window, that was the limit all the same.
-            let in_flight = self.in_flight();
-            let filled = in_flight + u64::from(self.effective_mss());
-            self.snd.cwnd_limited = filled > self.cwnd();
-            if let Some(transit) = self.transit.as_mut().filter(|_| !self.snd.cwnd_limited) {
+            let (in_flight, filled) = (self.in_flight(), self.fills_window());
+            if let Some(transit) = self.transit.as_mut().filter(|_| !filled) {
                 transit.rate.lack_data(in_flight);
             }
             return None;
@@ -196,8 +194,9 @@ impl Tcb {
         self.restart_after_idle(now);
         let from = self.snd.nxt;
         let room = self.room_for_new_data();
-        self.snd.cwnd_limited =
-            room == Room::Congestion || (self.snd.cwnd_limited && matches!(room, Room::Send(_)));
+        if room == Room::Congestion {
+            self.snd.usage.note(self.snd.una, self.snd.nxt, true);
+        }
         let force = self.pending.force;
         let len = match room {
             Room::Send(len) => len,
@@ -224,6 +223,8 @@ impl Tcb {
         }
         self.take_step();
         self.note_sent(now, end);
+        let full = self.fills_window();
+        self.snd.usage.note(self.snd.una, end, full);
         if let Some(prr) = self.recovery.as_mut().and_then(|it| it.prr.as_mut()) {
             prr.on_sent(end - draft.from);
         }
@@ -233,6 +234,11 @@ impl Tcb {
         }
         self.schedule_probe(now);
         self.stamp(now, draft)
+    }
+
+    /// Not even one more segment has room in the congestion window.
+    fn fills_window(&self) -> bool {
+        self.in_flight() + u64::from(self.effective_mss()) > self.cwnd()
     }
 
     /// How much new data may leave now.
@@ -343,7 +349,8 @@ impl Tcb {
 
     /// RFC 5681 §4.1: an idle connection has lost its ACK clock.
     fn restart_after_idle(&mut self, now: Instant) {
-        if self.snd.una != self.snd.nxt || self.snd.una == 1 {
+        let wanted = self.settings.config().slow_start_after_idle;
+        if !wanted || self.snd.una != self.snd.nxt || self.snd.una == 1 {
             return;
         }
         let idle = now.since(self.statistics.sent_at);

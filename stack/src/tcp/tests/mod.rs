@@ -23,5 +23,6 @@ mod size;
 mod survival;
 mod transfer;
 mod urgent;
+mod window;
 mod window_edge;
 mod zero_window;
