@@ -6,7 +6,10 @@ use super::pair::{CLIENT, Fate, Pair, defaults, parameters};
 
 /// Without timestamps an ACK does not say which transmission it is for.
 fn plain() -> Pair {
-    let client = parameters(|config, _| config.timestamps = false);
+    let client = parameters(|config, _| {
+        config.timestamps = false;
+        config.tail_loss_probe = false;
+    });
     Pair::established(client, defaults())
 }
 
