@@ -114,10 +114,13 @@ impl Flight {
         self.pieces.front()
     }
 
-    /// The last piece.
+    /// The last piece that the receiver is not known to have.
     #[must_use]
-    pub fn last(&self) -> Option<&Piece> {
-        self.pieces.back()
+    pub fn last_unsacked(&self) -> Option<&Piece> {
+        self.pieces
+            .iter()
+            .rev()
+            .find(|piece| piece.fate != Fate::Sacked)
     }
 
     /// Bytes thought to be in the network.

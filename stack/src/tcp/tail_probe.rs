@@ -105,7 +105,7 @@ impl Tcb {
         let mss = u64::from(self.effective_mss());
         let again = !self.may_send_new_data();
         let segment = if again {
-            let last = *self.transit(now).flight.last()?;
+            let last = *self.transit(now).flight.last_unsacked()?;
             let small = u64::from(last.segments.saturating_sub(1)) * mss;
             let start = (last.start + small).min(last.end.saturating_sub(1));
             self.send_again(now, start.max(last.start), last.end, mss)
