@@ -1,0 +1,278 @@
+//! What long transfers reach, over loss, delay, size of the buffer at the bottleneck and number of flows, in virtual
+//! time: a table kept in `snapshots/goodput.txt`, so that a change of behaviour shows in review.
+//!
+//! `OUTLIVE_BLESS=1 cargo test -p outlive-tests --test goodput` writes it anew. Figures may drift by a few percent
+//! before the test asks for that; what must hold whatever the table says is asserted besides.
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use outlive::engine::Config;
+use outlive::socket::asynchronous::TcpStream;
+use outlive::tcp::Algorithm;
+use outlive_driver::Capabilities;
+use outlive_driver::impairment::{Impairment, Rate};
+use outlive_tests::simulation::host::{Host, mac};
+use outlive_tests::simulation::world::World;
+
+const PORT: u16 = 80;
+const MTU: usize = 1500;
+const FRAME_BYTES: u64 = 1514;
+/// Bytes of data in one frame: timestamps are on.
+const DATA_BYTES: u64 = 1448;
+/// Every point is the median of so many runs.
+const SEEDS: u64 = 3;
+/// How far a figure may be from the table, as a part of it.
+const DRIFT: f64 = 0.08;
+
+/// A path and what uses it.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    algorithm: Algorithm,
+    megabits: u64,
+    rtt_ms: u64,
+    loss_percent: f64,
+    /// The buffer in parts of what the path holds.
+    buffer: f64,
+    flows: usize,
+    seconds: u64,
+}
+
+impl Point {
+    const fn new(algorithm: Algorithm) -> Self {
+        Self {
+            algorithm,
+            megabits: 10,
+            rtt_ms: 20,
+            loss_percent: 0.0,
+            buffer: 1.0,
+            flows: 1,
+            seconds: 10,
+        }
+    }
+
+    fn down(&self) -> Impairment {
+        let path_bytes = self.megabits * 1_000_000 / 8 * self.rtt_ms / 1000;
+        let queue_bytes = (path_bytes as f64 * self.buffer).max(4.0 * FRAME_BYTES as f64);
+        Impairment {
+            loss: self.loss_percent / 100.0,
+            delay: Duration::from_micros(self.rtt_ms * 500),
+            rate: Some(Rate {
+                bits_per_second: self.megabits * 1_000_000,
+                queue_frames: usize::MAX,
+                queue_bytes: queue_bytes as usize,
+            }),
+            ..Impairment::default()
+        }
+    }
+
+    /// Bytes that each flow received.
+    fn run(&self, seed: u64) -> Vec<u64> {
+        let mut world = World::new(seed);
+        world.watch(false);
+        let mut config = Config::default();
+        config.tcp.socket.algorithm = self.algorithm;
+        let mut host = |number| {
+            let capabilities = Capabilities::plain_ethernet(mac(number), MTU);
+            Host::add_with(&mut world, number, &capabilities, seed, config.clone())
+        };
+        let (server, client) = (host(1), host(2));
+        world.set_links(&Impairment {
+            delay: Duration::from_micros(self.rtt_ms * 500),
+            ..Impairment::default()
+        });
+        world.set_link(server.id, client.id, self.down());
+        let listener = server.listen(PORT);
+        let spawner = world.spawner(server.id);
+        world.spawn_service(server.id, async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                spawner.spawn(async move {
+                    let piece = vec![0; 16 << 10];
+                    while stream.write_all(&piece).await.is_ok() {}
+                });
+            }
+        });
+        let counts: Vec<Rc<Cell<u64>>> = (0..self.flows).map(|_| Rc::default()).collect();
+        for (index, count) in counts.iter().enumerate() {
+            let (stack, remote, clock) = (client.stack.clone(), server.at(PORT), world.clock());
+            let count = Rc::clone(count);
+            world.spawn_service(client.id, async move {
+                // Not all at once.
+                clock.sleep(Duration::from_millis(37 * index as u64)).await;
+                let Ok(stream) = TcpStream::connect(&stack, remote).await else {
+                    return;
+                };
+                while let Ok(bytes) = stream.recv_bytes(usize::MAX).await
+                    && !bytes.is_empty()
+                {
+                    count.set(count.get() + bytes.len() as u64);
+                }
+            });
+        }
+        world
+            .run_for(Duration::from_secs(self.seconds))
+            .expect("no violation");
+        counts.iter().map(|count| count.get()).collect()
+    }
+
+    fn measure(&self) -> Figures {
+        let mut runs: Vec<Figures> = (1..=SEEDS)
+            .map(|seed| {
+                let bytes = self.run(seed);
+                let all: u64 = bytes.iter().sum();
+                let capacity = self.megabits * 1_000_000 / 8 * self.seconds;
+                let most = capacity * DATA_BYTES / FRAME_BYTES;
+                Figures {
+                    used: all as f64 / most as f64,
+                    fairness: jain(&bytes),
+                }
+            })
+            .collect();
+        runs.sort_by(|a, b| a.used.total_cmp(&b.used));
+        runs[runs.len() / 2]
+    }
+}
+
+/// What a point came to.
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    /// Goodput as a part of what the bottleneck can carry.
+    used: f64,
+    /// Jain's index: 1 if all flows got the same.
+    fairness: f64,
+}
+
+fn jain(bytes: &[u64]) -> f64 {
+    let sum: f64 = bytes.iter().map(|&it| it as f64).sum();
+    let squares: f64 = bytes.iter().map(|&it| (it as f64).powi(2)).sum();
+    if squares == 0.0 {
+        return 0.0;
+    }
+    sum * sum / (bytes.len() as f64 * squares)
+}
+
+fn points() -> Vec<Point> {
+    let mut points = Vec::new();
+    for algorithm in [Algorithm::Cubic, Algorithm::NewReno] {
+        let base = Point::new(algorithm);
+        for rtt_ms in [2, 20, 100] {
+            for loss_percent in [0.0, 0.1, 1.0, 3.0] {
+                points.push(Point {
+                    rtt_ms,
+                    loss_percent,
+                    ..base
+                });
+            }
+        }
+        for buffer in [0.1, 0.5, 4.0] {
+            points.push(Point { buffer, ..base });
+        }
+        for flows in [2, 8] {
+            points.push(Point { flows, ..base });
+        }
+    }
+    points
+}
+
+fn row(point: &Point, figures: &Figures) -> String {
+    format!(
+        "{:8} {:4} ms {:4.1} % {:4.1} {:5}   {:.3} {:.3}",
+        format!("{:?}", point.algorithm),
+        point.rtt_ms,
+        point.loss_percent,
+        point.buffer,
+        point.flows,
+        figures.used,
+        figures.fairness
+    )
+}
+
+fn table(rows: &[String]) -> String {
+    let mut table = String::from(
+        "# Goodput in virtual time at 10 Mbit/s for 10 s, median of 3 seeds; `used` is the part of what the\n\
+         # bottleneck can carry, `buffer` in parts of what the path holds, `fair` is Jain's index.\n\
+         # algorithm  rtt   loss buffer flows used  fair\n",
+    );
+    for row in rows {
+        writeln!(table, "{row}").expect("a string takes all");
+    }
+    table
+}
+
+/// The figures at the end of a row are as near as they have to be.
+fn alike(old: &str, new: &str) -> bool {
+    let split = |row: &str| -> Option<(String, Vec<f64>)> {
+        let (name, figures) = row.split_once("   ")?;
+        let figures = figures
+            .split_whitespace()
+            .map(str::parse)
+            .collect::<Result<_, _>>();
+        Some((name.to_owned(), figures.ok()?))
+    };
+    match (split(old), split(new)) {
+        (Some((old, before)), Some((new, after))) => {
+            let near = |(a, b): (&f64, &f64)| (a - b).abs() <= DRIFT * a.max(*b);
+            old == new && before.len() == after.len() && before.iter().zip(&after).all(near)
+        }
+        _ => false,
+    }
+}
+
+#[test]
+fn the_table_is_as_it_was() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots/goodput.txt");
+    let points = points();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let measured = std::sync::Mutex::new(vec![None; points.len()]);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let Some(point) = points.get(index) else {
+                        return;
+                    };
+                    let figures = point.measure();
+                    measured.lock().expect("no panic under the lock")[index] = Some(figures);
+                }
+            });
+        }
+    });
+    let measured = measured.into_inner().expect("no panic under the lock");
+    let pairs = points.iter().zip(measured.iter().flatten());
+    let rows: Vec<String> = pairs.clone().map(|(point, it)| row(point, it)).collect();
+    println!("{}", table(&rows));
+    for (point, figures) in pairs {
+        // A clean path with a buffer worth the name is filled, and flows share.
+        if point.loss_percent == 0.0 && point.buffer >= 0.5 {
+            assert!(figures.used > 0.85, "{point:?} {figures:?}");
+        }
+        assert!(
+            point.flows == 1 || figures.fairness > 0.8,
+            "{point:?} {figures:?}"
+        );
+    }
+    if std::env::var_os("OUTLIVE_BLESS").is_some() {
+        std::fs::write(&path, table(&rows)).expect("the snapshot can be written");
+        return;
+    }
+    let known = std::fs::read_to_string(&path).unwrap_or_default();
+    let known: Vec<&str> = known
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    let changed: Vec<&String> = rows
+        .iter()
+        .enumerate()
+        .filter(|(index, row)| known.get(*index).is_none_or(|old| !alike(old, row)))
+        .map(|(_, row)| row)
+        .collect();
+    assert!(
+        changed.is_empty() && known.len() == rows.len(),
+        "goodput changed; if that is meant, run with OUTLIVE_BLESS=1 and commit the table:\n{changed:#?}"
+    );
+}
