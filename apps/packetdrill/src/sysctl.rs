@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use outlive::tcp::config::Ecn;
 use outlive::tcp::{Algorithm, Config, KeepAlive, SocketOptions};
 use outlive_posix::Defaults;
 
@@ -112,6 +113,13 @@ impl Sysctls {
             sack: self.switch("ipv4/tcp_sack", true),
             timestamps: self.switch("ipv4/tcp_timestamps", true),
             window_scaling: self.switch("ipv4/tcp_window_scaling", true),
+            ecn: match self.number("ipv4/tcp_ecn") {
+                Some(0_u8) => Ecn::Off,
+                Some(1) => Ecn::Active,
+                _ => Ecn::Passive,
+            },
+            tail_loss_probe: self.number("ipv4/tcp_early_retrans").unwrap_or(3) >= 3_u8,
+            slow_start_after_idle: self.switch("ipv4/tcp_slow_start_after_idle", true),
             initial_send_buffer_bytes: send,
             bookkeeping_bytes: BOOKKEEPING_BYTES,
             max_send_buffer_bytes: max_send,
@@ -157,9 +165,14 @@ mod tests {
             ("ipv4/tcp_rmem", "4096\t540000\t15728640"),
             ("ipv4/tcp_wmem", "4096 262144 4194304"),
             ("ipv4/tcp_congestion_control", "reno"),
+            ("ipv4/tcp_ecn", "1"),
+            ("ipv4/tcp_early_retrans", "0"),
+            ("ipv4/tcp_slow_start_after_idle", "0"),
         ]);
         let config = sysctls.config();
         assert!(!config.timestamps && !config.sack && config.window_scaling);
+        assert_eq!(config.ecn, Ecn::Active);
+        assert!(!config.tail_loss_probe && !config.slow_start_after_idle);
         assert_eq!(config.initial_receive_buffer_bytes, 270_000);
         assert_eq!(config.max_receive_buffer_bytes, 15_728_640);
         let defaults = sysctls.defaults();
@@ -175,6 +188,8 @@ mod tests {
         let (_folder, sysctls) = sysctls(&[]);
         let config = sysctls.config();
         assert!(config.timestamps && config.sack && config.window_scaling);
+        assert_eq!(config.ecn, Ecn::Passive);
+        assert!(config.tail_loss_probe && config.slow_start_after_idle);
         assert_eq!(config.initial_receive_buffer_bytes, 65_536);
         assert_eq!(sysctls.defaults().send_buffer, 16_384);
     }
