@@ -1,11 +1,11 @@
 //! A host that runs our stack in a world, and the addresses of hosts.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use outlive::engine::{Config, Stack};
 use outlive::ip::{self, Cidr};
 use outlive::socket::asynchronous::TcpListener;
-use outlive_driver::Capabilities;
+use outlive_driver::{Capabilities, Random};
 
 use super::node::OurNode;
 use super::world::{HostId, World};
@@ -14,6 +14,38 @@ use super::world::{HostId, World};
 #[must_use]
 pub const fn address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 9, 0, number)
+}
+
+/// Its IPv6 address, in a network of 64 bits, which ends with the other one
+/// ([`name`](crate::decode::name)).
+#[must_use]
+pub const fn address6(number: u8) -> Ipv6Addr {
+    let network = Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 0).to_bits();
+    Ipv6Addr::from_bits(network | address(number).to_bits() as u128)
+}
+
+/// Which family the hosts of a seed speak: IPv6 every third time. Nothing else that the seed stands for
+/// depends on it.
+#[must_use]
+pub fn speaks_ipv6(seed: u64) -> bool {
+    Random::from_seed(seed ^ 0x6666_6666_6666_6666).chance(1, 3)
+}
+
+/// Both addresses of a host, each with its network.
+///
+/// # Panics
+/// Never: the networks are possible.
+#[must_use]
+pub fn addresses(number: u8) -> Vec<Cidr> {
+    let v4 = Cidr::new(address(number).into(), 24).expect("24 bits are possible");
+    let v6 = Cidr::new(address6(number).into(), 64).expect("64 bits are possible");
+    vec![v4, v6]
+}
+
+/// Uses IPv6 addresses at once: nothing in these worlds has them twice.
+pub const fn skip_duplicate_detection(config: &mut Config) {
+    config.ethernet.conflict.duplicate_detections = 0;
+    config.ethernet.tell_groups = false;
 }
 
 /// Its Ethernet address.
@@ -31,6 +63,8 @@ pub struct Host {
     pub stack: Stack,
     /// Its number in its address.
     pub number: u8,
+    /// It is reached by IPv6.
+    pub by_ipv6: bool,
 }
 
 impl Host {
@@ -51,13 +85,12 @@ impl Host {
         number: u8,
         capabilities: &Capabilities,
         seed: u64,
-        config: Config,
+        mut config: Config,
     ) -> Self {
+        skip_duplicate_detection(&mut config);
         let config = Config {
             ip: ip::Config {
-                addresses: vec![
-                    Cidr::new(address(number).into(), 24).expect("24 bits are possible"),
-                ],
+                addresses: addresses(number),
                 ..config.ip
             },
             seed: Some(seed ^ u64::from(number) << 56),
@@ -69,6 +102,7 @@ impl Host {
             id: world.add(node),
             stack,
             number,
+            by_ipv6: false,
         }
     }
 
@@ -84,6 +118,11 @@ impl Host {
     /// This host's address with a port.
     #[must_use]
     pub fn at(&self, port: u16) -> SocketAddr {
-        SocketAddr::new(address(self.number).into(), port)
+        let address: IpAddr = if self.by_ipv6 {
+            address6(self.number).into()
+        } else {
+            address(self.number).into()
+        };
+        SocketAddr::new(address, port)
     }
 }

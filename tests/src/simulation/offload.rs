@@ -6,6 +6,7 @@ use etherparse::checksum::Sum16BitWords;
 use outlive_driver::{Checksum, Segmentation, SegmentationKind, TxFrame};
 
 const ETHERNET: usize = 14;
+const IPV6: usize = 40;
 
 /// The frames that appear on the wire for one that the stack handed to its device.
 ///
@@ -49,12 +50,16 @@ fn cut(bytes: &[u8], segmentation: Segmentation) -> Result<Vec<Bytes>, String> {
         usize::from(segmentation.header_len),
         usize::from(segmentation.size),
     );
-    let ip_len = usize::from(bytes[ETHERNET] & 0x0F) * 4;
+    let ip_len = match bytes[ETHERNET] >> 4 {
+        4 => usize::from(bytes[ETHERNET] & 0x0F) * 4,
+        _ => IPV6,
+    };
     let transport = ETHERNET + ip_len;
     let expected = match segmentation.kind {
-        SegmentationKind::Tcp4 => transport + usize::from(bytes[transport + 12] >> 4) * 4,
+        SegmentationKind::Tcp4 | SegmentationKind::Tcp6 => {
+            transport + usize::from(bytes[transport + 12] >> 4) * 4
+        }
         SegmentationKind::Udp => transport + 8,
-        SegmentationKind::Tcp6 => return Err("no IPv6 here yet".into()),
     };
     if header_len != expected || size == 0 {
         return Err(format!(
@@ -66,16 +71,13 @@ fn cut(bytes: &[u8], segmentation: Segmentation) -> Result<Vec<Bytes>, String> {
     let frames = payload.chunks(size).enumerate().map(|(index, piece)| {
         let mut frame = head.to_vec();
         frame.extend_from_slice(piece);
-        let total = (frame.len() - ETHERNET) as u16;
-        frame[ETHERNET + 2..ETHERNET + 4].copy_from_slice(&total.to_be_bytes());
-        let id = u16::from_be_bytes([frame[ETHERNET + 4], frame[ETHERNET + 5]])
-            .wrapping_add(index as u16);
-        frame[ETHERNET + 4..ETHERNET + 6].copy_from_slice(&id.to_be_bytes());
-        frame[ETHERNET + 10..ETHERNET + 12].fill(0);
-        let sum = Sum16BitWords::new()
-            .add_slice(&frame[ETHERNET..transport])
-            .ones_complement();
-        frame[ETHERNET + 10..ETHERNET + 12].copy_from_slice(&sum.to_ne_bytes());
+        match segmentation.kind {
+            SegmentationKind::Tcp6 => {
+                let payload = (frame.len() - ETHERNET - IPV6) as u16;
+                frame[ETHERNET + 4..ETHERNET + 6].copy_from_slice(&payload.to_be_bytes());
+            }
+            _ => ipv4_header(&mut frame, transport, index as u16),
+        }
         transport_header(
             &mut frame,
             transport,
@@ -87,6 +89,19 @@ fn cut(bytes: &[u8], segmentation: Segmentation) -> Result<Vec<Bytes>, String> {
         Bytes::from(frame)
     });
     Ok(frames.collect())
+}
+
+/// Puts right the IPv4 header of the piece number `index`.
+fn ipv4_header(frame: &mut [u8], transport: usize, index: u16) {
+    let total = (frame.len() - ETHERNET) as u16;
+    frame[ETHERNET + 2..ETHERNET + 4].copy_from_slice(&total.to_be_bytes());
+    let id = u16::from_be_bytes([frame[ETHERNET + 4], frame[ETHERNET + 5]]).wrapping_add(index);
+    frame[ETHERNET + 4..ETHERNET + 6].copy_from_slice(&id.to_be_bytes());
+    frame[ETHERNET + 10..ETHERNET + 12].fill(0);
+    let sum = Sum16BitWords::new()
+        .add_slice(&frame[ETHERNET..transport])
+        .ones_complement();
+    frame[ETHERNET + 10..ETHERNET + 12].copy_from_slice(&sum.to_ne_bytes());
 }
 
 /// Puts right the transport header of the piece at `offset`.
@@ -116,7 +131,10 @@ fn transport_header(
         }
     }
     frame[at + checksum..at + checksum + 2].fill(0);
-    let addresses = &frame[ETHERNET + 12..ETHERNET + 20];
+    let addresses = match segmentation.kind {
+        SegmentationKind::Tcp6 => &frame[ETHERNET + 8..ETHERNET + IPV6],
+        _ => &frame[ETHERNET + 12..ETHERNET + 20],
+    };
     let sum = Sum16BitWords::new()
         .add_slice(addresses)
         .add_2bytes([0, protocol])
@@ -136,25 +154,31 @@ mod tests {
 
     #[test]
     fn a_large_segment_becomes_segments_that_decode() {
-        let builder = PacketBuilder::ethernet2([2; 6], [4; 6])
-            .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
-            .tcp(1, 2, 1000, 500)
-            .ack(9)
-            .psh();
+        let ethernet = || PacketBuilder::ethernet2([2; 6], [4; 6]);
+        let v4 = ethernet().ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64);
+        let v6 = ethernet().ipv6([1; 16], [2; 16], 64);
+        cut_in_three(v4, SegmentationKind::Tcp4, 34);
+        cut_in_three(v6, SegmentationKind::Tcp6, 54);
+    }
+
+    fn cut_in_three(
+        builder: etherparse::PacketBuilderStep<etherparse::IpHeaders>,
+        kind: SegmentationKind,
+        start: u16,
+    ) {
+        let builder = builder.tcp(1, 2, 1000, 500).ack(9).psh();
         let data: Vec<u8> = (0..3500u32).map(|i| i as u8).collect();
         let mut whole = Vec::new();
         builder.write(&mut whole, &data).expect("a Vec takes it");
+        let head = usize::from(start) + 20;
         let mut frame = TxFrame::default();
-        frame.head.prepend(54).copy_from_slice(&whole[..54]);
-        frame.payload.push(Bytes::copy_from_slice(&whole[54..]));
-        frame.checksum = Checksum::Partial(PartialChecksum {
-            start: 34,
-            offset: 16,
-        });
+        frame.head.prepend(head).copy_from_slice(&whole[..head]);
+        frame.payload.push(Bytes::copy_from_slice(&whole[head..]));
+        frame.checksum = Checksum::Partial(PartialChecksum { start, offset: 16 });
         frame.segmentation = Some(Segmentation {
-            kind: SegmentationKind::Tcp4,
+            kind,
             size: 1400,
-            header_len: 54,
+            header_len: head as u16,
             ecn: false,
         });
         let frames = wire_frames(&frame).expect("well-formed");

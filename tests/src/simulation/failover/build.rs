@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use outlive::engine::{Config, Stack};
-use outlive::ip::{self, Cidr};
+use outlive::ip;
 use outlive::replication::membership::{self, Arbitration, Incarnation, Membership, PathId};
 use outlive::replication::view::HostId;
 use outlive::replication::{NodeConfig, Survival};
@@ -21,7 +21,7 @@ use super::server::{Alone, PORT, capabilities, configured};
 use super::serving::{Complaints, serve};
 use super::witness::Witness;
 use super::world::{Boot, World};
-use crate::simulation::host::{address, mac};
+use crate::simulation::host::{addresses, mac, skip_duplicate_detection};
 use crate::simulation::node::OurNode;
 use crate::simulation::tasks::{Clock, Tasks};
 
@@ -70,6 +70,7 @@ impl Cluster {
             world,
             connections: Vec::new(),
             clients: Vec::new(),
+            by_ipv6: setting.by_ipv6,
             complaints: Complaints::default(),
         }
     }
@@ -106,14 +107,15 @@ impl Cluster {
 }
 
 fn client_config(setting: &Setting, number: u8) -> Config {
-    let cidr = Cidr::new(address(number).into(), 24).expect("24 bits are possible");
+    let mut config = setting.client.clone();
+    skip_duplicate_detection(&mut config);
     Config {
         ip: ip::Config {
-            addresses: vec![cidr],
+            addresses: addresses(number),
             ..setting.client.ip.clone()
         },
         seed: Some(setting.seed ^ u64::from(number) << 48),
-        ..setting.client.clone()
+        ..config
     }
 }
 
@@ -124,7 +126,8 @@ fn start_service(
     complaints: &Complaints,
     options: ListenOptions,
 ) {
-    let address = (std::net::Ipv4Addr::UNSPECIFIED, PORT).into();
+    // Both families at once.
+    let address = (std::net::Ipv6Addr::UNSPECIFIED, PORT).into();
     let listener = TcpListener::bind_with(stack, address, options).expect("the port is free");
     let spawner = tasks.spawner();
     tasks.spawn_service(serve(

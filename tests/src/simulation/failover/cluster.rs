@@ -46,6 +46,8 @@ pub struct Setting {
     pub survival: Survival,
     /// Cables carry segments of 64 KiB as they are, and nobody watches them: for what is very long.
     pub fused: bool,
+    /// Clients call the service by its IPv6 address.
+    pub by_ipv6: bool,
 }
 
 impl Default for Setting {
@@ -67,6 +69,7 @@ impl Default for Setting {
                 hot: Hot::Never,
             }),
             fused: false,
+            by_ipv6: false,
         }
     }
 }
@@ -88,6 +91,7 @@ pub struct Cluster {
     /// What was asked for so far.
     pub connections: Vec<Connection>,
     pub(super) clients: Vec<(usize, Stack)>,
+    pub(super) by_ipv6: bool,
     pub(super) complaints: Complaints,
 }
 
@@ -115,7 +119,7 @@ impl Cluster {
         let calling = call(
             self.world.clock(),
             stack,
-            service(),
+            service(self.by_ipv6),
             script.clone(),
             manner.clone(),
             Rc::clone(&record),

@@ -1,13 +1,14 @@
 //! What the backup has of every client's stream, read from the messages that reach it.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddrV4;
 
 use outlive::replication::entry::Change;
 use outlive::replication::message::Message;
 
 use super::channels::{Arrival, Lane};
 use super::oracle::Oracle;
+use crate::decode::name_of;
 
 /// Connections by the number that the replicas give them: the client, and its initial sequence number.
 #[derive(Default)]
@@ -35,9 +36,7 @@ impl Commits {
     fn apply(&mut self, connection: u64, change: &Change, oracle: &mut Oracle) {
         let upto = match change {
             Change::Open(opening) => {
-                let SocketAddr::V4(client) = opening.id.remote_addr() else {
-                    return;
-                };
+                let client = name_of(opening.id.remote_addr());
                 let name = (client, opening.record.irs);
                 // Entries may come twice.
                 if self.names.insert(connection, name) != Some(name) {

@@ -4,22 +4,29 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use outlive::engine::{Config, Stack, Stepped};
-use outlive::ip::{self, Cidr};
+use outlive::ip;
 use outlive_driver::{Capabilities, Instant};
 
 use super::machine::{Input, Machine, Output};
+use crate::simulation::host::{address6, addresses, skip_duplicate_detection};
 
 /// The service address.
 pub const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+const SERVICE_NUMBER: u8 = 1;
 /// The service MAC.
 pub const SERVICE_MAC: [u8; 6] = [2, 0, 0, 9, 0, 1];
 /// Where the service listens.
 pub const PORT: u16 = 80;
 
-/// The service address and port.
+/// The service address and port, of either family.
 #[must_use]
-pub fn service() -> SocketAddr {
-    SocketAddr::new(SERVICE.into(), PORT)
+pub fn service(by_ipv6: bool) -> SocketAddr {
+    let address = if by_ipv6 {
+        address6(SERVICE_NUMBER).into()
+    } else {
+        SERVICE.into()
+    };
+    SocketAddr::new(address, PORT)
 }
 
 /// What a server's device can do.
@@ -28,18 +35,19 @@ pub fn capabilities(mtu: usize, offloads: bool) -> Capabilities {
     Capabilities {
         tx_checksum: offloads,
         tso4: offloads,
+        tso6: offloads,
         max_segmented_bytes: if offloads { 65_535 } else { mtu },
         ..Capabilities::plain_ethernet(SERVICE_MAC, mtu)
     }
 }
 
-/// `config` with the service address and a seed.
+/// `config` with the service addresses and a seed.
 #[must_use]
-pub fn configured(config: Config, seed: u64) -> Config {
-    let address = Cidr::new(SERVICE.into(), 24).expect("24 bits are possible");
+pub fn configured(mut config: Config, seed: u64) -> Config {
+    skip_duplicate_detection(&mut config);
     Config {
         ip: ip::Config {
-            addresses: vec![address],
+            addresses: addresses(SERVICE_NUMBER),
             ..config.ip
         },
         seed: Some(seed),

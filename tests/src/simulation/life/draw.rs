@@ -9,7 +9,7 @@ use outlive_driver::{Capabilities, Random};
 
 use super::Connection;
 use crate::simulation::application::{Ending, Pace, Plan, Record};
-use crate::simulation::host::{Host, mac};
+use crate::simulation::host::{Host, mac, speaks_ipv6};
 use crate::simulation::pattern::Pattern;
 use crate::simulation::world::{Fault, HostId, World};
 
@@ -132,11 +132,14 @@ pub(super) fn draw_hosts(
         1 => 9000,
         _ => 1500,
     };
+    let by_ipv6 = speaks_ipv6(seed);
+    let mtu = if by_ipv6 { mtu.max(1280) } else { mtu };
     let mut host = |number| {
         let offloads = random.chance(1, 3);
         let capabilities = Capabilities {
             tx_checksum: offloads || random.chance(1, 4),
             tso4: offloads,
+            tso6: offloads,
             max_segmented_bytes: if offloads { 65_535 } else { mtu },
             ..Capabilities::plain_ethernet(mac(number), mtu)
         };
@@ -144,7 +147,10 @@ pub(super) fn draw_hosts(
         if circumstances.few_ports {
             config.tcp.ephemeral_ports = 50_000..=50_003;
         }
-        Host::add_with(world, number, &capabilities, seed, config)
+        Host {
+            by_ipv6,
+            ..Host::add_with(world, number, &capabilities, seed, config)
+        }
     };
     (host(1), host(2), mtu)
 }

@@ -1,10 +1,10 @@
 //! The oracles of a life: byte streams, orderly ends, nothing left over, and nothing sent in vain.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 
 use super::draw::Weather;
 use super::{AFTERMATH, Connection, Life, Stats};
+use crate::decode::name_of;
 use crate::simulation::application::{End, Ending, Plan, Seen};
 use crate::simulation::world::Violation;
 
@@ -83,8 +83,8 @@ impl Life {
         }
         let watcher = &self.world.watcher;
         let unanswered = match client.address {
-            Some(SocketAddr::V4(address)) => watcher.most_unanswered(address),
-            _ => watcher.most_unanswered_of_all(),
+            Some(address) => watcher.most_unanswered(name_of(address)),
+            None => watcher.most_unanswered_of_all(),
         };
         // A black hole has used up part of a closed socket's retransmissions before losses come.
         let enough = if self.circumstances.black_hole {

@@ -117,7 +117,9 @@ impl Life {
         let (weather, mut impairments) = draw::draw_weather(&mut random);
         let (client, server, mtu) = draw::draw_hosts(&mut world, &mut random, seed, &circumstances);
         if circumstances.black_hole {
-            let mtu = Some((mtu * 3 / 4).max(576));
+            // What every link carries.
+            let least = if server.by_ipv6 { 1280 } else { 576 };
+            let mtu = Some((mtu * 3 / 4).max(least));
             (impairments.0.mtu, impairments.1.mtu) = (mtu, mtu);
         }
         world.set_link(client.id, server.id, impairments.0);

@@ -13,6 +13,7 @@ use crate::simulation::failover::channels::Quality;
 use crate::simulation::failover::cluster::{Cluster, Setting};
 use crate::simulation::failover::local_clock::LocalClock;
 use crate::simulation::failover::script::{self, Step};
+use crate::simulation::host::speaks_ipv6;
 
 /// Clocks drift by at most this, either way; the leases allow for more.
 const DRIFT_PPM: u64 = 200;
@@ -20,14 +21,17 @@ const DRIFT_PPM: u64 = 200;
 pub(super) fn draw_setting(random: &mut Random, seed: u64) -> Setting {
     let clients = 1 + random.below(3) as u8;
     let clocks = (0..3 + clients).map(|_| draw_clock(random)).collect();
+    let by_ipv6 = speaks_ipv6(seed);
+    let least = if by_ipv6 { 1280 } else { 0 };
     Setting {
         seed,
+        by_ipv6,
         server: draw_config(random),
         client: draw_config(random),
         clients,
         cables: draw_cables(random),
         quality: draw_quality(random),
-        mtu: [1500, 1500, 9000, 700][random.below(4) as usize],
+        mtu: [1500, 1500, 9000, 700][random.below(4) as usize].max(least),
         clocks,
         survival: draw_survival(random),
         ..Setting::default()
