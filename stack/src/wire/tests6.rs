@@ -188,6 +188,8 @@ proptest! {
         let _ = icmpv6::parse(&bytes);
         let _ = ndp::parse(&bytes);
         let _ = ndp::parse(&[&[kind, 0][..], &bytes].concat());
+        let _ = mld::parse_query(&[&[mld::QUERY, 0][..], &bytes].concat());
+        let _ = igmp::parse_query(&[&[igmp::QUERY][..], &bytes].concat());
         let _ = ipv6_extension::parse_fragment(&bytes);
         let _ = ipv6_extension::routing(&bytes);
         if let Ok(extension) = ipv6_extension::parse(&bytes) {
@@ -212,4 +214,46 @@ fn count(options: &Options) -> usize {
 fn whoever_may_have_an_address_listens_in_its_group() {
     let group = ipv6::solicited_node("2037::1:800:200e:8c6c".parse().unwrap());
     assert_eq!(group.to_string(), "ff02::1:ff0e:8c6c", "RFC 4291 §2.7.1");
+}
+
+#[test]
+fn long_times_are_floating_point_numbers() {
+    let igmp = |code: u8, len: usize| {
+        let mut bytes = vec![igmp::QUERY, code];
+        bytes.resize(len, 0);
+        igmp::parse_query(&bytes).unwrap().max_response_ms
+    };
+    // RFC 3376 §4.1.1: (mantissa | 0x10) << (exponent + 3), in tenths of a second.
+    assert_eq!(
+        [igmp(100, 12), igmp(0x80, 12), igmp(0xff, 12)],
+        [10_000, 12_800, 3_174_400]
+    );
+    assert_eq!(
+        [igmp(0, 8), igmp(0xff, 8)],
+        [10_000, 25_500],
+        "older versions"
+    );
+    let mld = |code: u16, len: usize| {
+        let mut bytes = vec![mld::QUERY, 0, 0, 0];
+        bytes.extend(code.to_be_bytes());
+        bytes.resize(len, 0);
+        mld::parse_query(&bytes).unwrap().max_response_ms
+    };
+    // RFC 3810 §5.1.3: (mantissa | 0x1000) << (exponent + 3), in milliseconds.
+    assert_eq!(
+        [mld(10_000, 28), mld(0x8000, 28), mld(0xffff, 28)],
+        [10_000, 32_768, 8_387_584]
+    );
+    assert_eq!(mld(0xffff, 24), 65_535, "the first version");
+}
+
+#[test]
+fn queries_for_what_is_no_group_are_refused() {
+    let mut bytes = [0; 12];
+    (bytes[0], bytes[4]) = (igmp::QUERY, 10);
+    assert_eq!(igmp::parse_query(&bytes), Err(Malformed::Value));
+    let mut bytes = [0; 28];
+    (bytes[0], bytes[8]) = (mld::QUERY, 0x20);
+    assert_eq!(mld::parse_query(&bytes), Err(Malformed::Value));
+    assert_eq!(mld::parse_query(&bytes[..27]), Err(Malformed::Truncated));
 }
