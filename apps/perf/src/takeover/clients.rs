@@ -9,7 +9,7 @@ use outlive::checksum;
 use outlive::engine::clock;
 use outlive::packet::{RxChecksum, RxFrame};
 use outlive::wire::ethernet::{self, MacAddr, TYPE_ARP, TYPE_IPV4};
-use outlive::wire::tcp::{self, Flags};
+use outlive::wire::tcp::{self, Flags, Options};
 use outlive::wire::{arp, ipv4};
 use outlive_driver::TxFrame;
 
@@ -22,6 +22,8 @@ const FIRST_PORT: u16 = 1024;
 const IRS: u32 = 1_000_000;
 /// What they let a server send ahead: a few segments.
 const WINDOW: u16 = 4096;
+/// So that a small answer is one segment, which a client acknowledges whole.
+const MSS: u16 = 1460;
 const CLIENT_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 /// Bytes that a client takes before it counts as ready.
 const TASTE: u32 = 1000;
@@ -120,6 +122,10 @@ impl Clients {
             let syn = tcp::Header {
                 seq: IRS,
                 flags: Flags::SYN,
+                options: Options {
+                    mss: Some(MSS),
+                    ..Options::default()
+                },
                 ..tcp::Header::default()
             };
             into.push(segment(self.called, syn, b""));
