@@ -126,6 +126,7 @@ impl Sysctls {
             // As Linux: half of a buffer is for data, the window's scale is that of the whole.
             initial_receive_buffer_bytes: receive / 2,
             max_receive_buffer_bytes: max_receive.max(rmem_max),
+            time_wait_ignores_resets: self.switch("ipv4/tcp_rfc1337", false),
             syn_retries: self.number("ipv4/tcp_syn_retries").unwrap_or(6),
             min_burst_segments: Some(self.number("ipv4/tcp_min_tso_segs").unwrap_or(2)),
             retries: self.number("ipv4/tcp_retries2").unwrap_or(15),

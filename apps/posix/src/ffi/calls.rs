@@ -11,7 +11,7 @@ use crate::message::{bytes, bytes_mut};
 use crate::sockets::Sockets;
 
 /// `socket(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_socket(
     sockets: *const Sockets,
     domain: c_int,
@@ -23,7 +23,7 @@ pub unsafe extern "C" fn outlive_socket(
 }
 
 /// `bind(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_bind(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -38,7 +38,7 @@ pub unsafe extern "C" fn outlive_bind(
 }
 
 /// `listen(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_listen(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -49,7 +49,7 @@ pub unsafe extern "C" fn outlive_listen(
 }
 
 /// `accept4(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_accept4(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -68,7 +68,7 @@ pub unsafe extern "C" fn outlive_accept4(
 }
 
 /// `accept(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_accept(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn outlive_accept(
 }
 
 /// `connect(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_connect(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -95,7 +95,7 @@ pub unsafe extern "C" fn outlive_connect(
 }
 
 /// `getsockname(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_getsockname(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn outlive_getsockname(
 }
 
 /// `getpeername(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_getpeername(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn outlive_getpeername(
 }
 
 /// `shutdown(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_shutdown(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -138,14 +138,14 @@ pub unsafe extern "C" fn outlive_shutdown(
 }
 
 /// `close(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_close(sockets: *const Sockets, descriptor: c_int) -> c_int {
     // SAFETY: as the caller promises.
     done(unsafe { of(sockets) }.and_then(|it| it.close(descriptor)))
 }
 
 /// `getsockopt(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_getsockopt(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -170,7 +170,7 @@ pub unsafe extern "C" fn outlive_getsockopt(
 }
 
 /// `setsockopt(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_setsockopt(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -190,7 +190,7 @@ pub unsafe extern "C" fn outlive_setsockopt(
 }
 
 /// `fcntl(2)`; `argument` is what stands in for the ellipsis.
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_fcntl(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -202,7 +202,7 @@ pub unsafe extern "C" fn outlive_fcntl(
 }
 
 /// `ioctl(2)`; `argument` is what stands in for the ellipsis.
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_ioctl(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -221,7 +221,7 @@ pub unsafe extern "C" fn outlive_ioctl(
 }
 
 /// `poll(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_poll(
     sockets: *const Sockets,
     asked: *mut libc::pollfd,
@@ -243,7 +243,7 @@ pub unsafe extern "C" fn outlive_poll(
 }
 
 /// `epoll_create(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_epoll_create(sockets: *const Sockets, size: c_int) -> c_int {
     if size <= 0 {
         return number::<c_int>(Err(Errno(libc::EINVAL)));
@@ -253,7 +253,7 @@ pub unsafe extern "C" fn outlive_epoll_create(sockets: *const Sockets, size: c_i
 }
 
 /// `epoll_ctl(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_epoll_ctl(
     sockets: *const Sockets,
     epoll: c_int,
@@ -274,7 +274,7 @@ pub unsafe extern "C" fn outlive_epoll_ctl(
 }
 
 /// `epoll_wait(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_epoll_wait(
     sockets: *const Sockets,
     epoll: c_int,
@@ -303,7 +303,7 @@ pub unsafe extern "C" fn outlive_epoll_wait(
 }
 
 /// `pipe(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_pipe(sockets: *const Sockets, ends: *mut c_int) -> c_int {
     done((|| {
         if ends.is_null() {

@@ -14,7 +14,7 @@ use crate::sockets::{Defaults, Sockets};
 ///
 /// # Safety
 /// Both point to strings that end with a zero.
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_open_tap(
     name: *const c_char,
     address: *const c_char,
@@ -52,7 +52,7 @@ pub unsafe extern "C" fn outlive_open_tap(
 ///
 /// # Safety
 /// `sockets` came from [`outlive_open_tap`] and is used no more.
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_free(sockets: *mut Sockets, within_ms: u32) {
     if sockets.is_null() {
         return;

@@ -9,7 +9,7 @@ use crate::message::{bytes, bytes_mut, to_read, to_write};
 use crate::sockets::Sockets;
 
 /// `read(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_read(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -24,7 +24,7 @@ pub unsafe extern "C" fn outlive_read(
 }
 
 /// `readv(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_readv(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn outlive_readv(
 }
 
 /// `recv(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_recv(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -56,7 +56,7 @@ pub unsafe extern "C" fn outlive_recv(
 }
 
 /// `recvfrom(2)`. On a connection nobody is named, as on Linux.
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_recvfrom(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn outlive_recvfrom(
 }
 
 /// `recvmsg(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_recvmsg(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn outlive_recvmsg(
 }
 
 /// `write(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_write(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -117,7 +117,7 @@ pub unsafe extern "C" fn outlive_write(
 }
 
 /// `writev(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_writev(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -133,7 +133,7 @@ pub unsafe extern "C" fn outlive_writev(
 }
 
 /// `send(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_send(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn outlive_send(
 }
 
 /// `sendto(2)`. On a connection the address is ignored, as on Linux.
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_sendto(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -178,7 +178,7 @@ pub unsafe extern "C" fn outlive_sendto(
 }
 
 /// `sendmsg(2)`
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_sendmsg(
     sockets: *const Sockets,
     descriptor: c_int,
@@ -205,7 +205,7 @@ pub unsafe extern "C" fn outlive_sendmsg(
 }
 
 /// `splice(2)`. There are no offsets in sockets and pipes.
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_splice(
     sockets: *const Sockets,
     from: c_int,
