@@ -1,6 +1,7 @@
 //! `struct tcp_info` as Linux lays it out (include/uapi/linux/tcp.h), filled with what we know.
 
 use outlive::tcp::State;
+use outlive::tcp::info::Repair;
 use outlive::time::Instant;
 use zerocopy::{Immutable, IntoBytes};
 
@@ -10,6 +11,8 @@ use crate::socket::{Inner, Phase};
 const OPTION_TIMESTAMPS: u8 = 1;
 const OPTION_SACK: u8 = 2;
 const OPTION_WINDOW_SCALE: u8 = 4;
+const OPTION_ECN: u8 = 8;
+const OPTION_ECN_SEEN: u8 = 16;
 
 /// Size of [`TcpInfo`].
 pub const TCP_INFO_BYTES: usize = size_of::<TcpInfo>();
@@ -130,7 +133,9 @@ impl TcpInfo {
         let scaled = info.window_scales != (0, 0);
         self.options = option(info.timestamps, OPTION_TIMESTAMPS)
             | option(info.sack, OPTION_SACK)
-            | option(scaled, OPTION_WINDOW_SCALE);
+            | option(scaled, OPTION_WINDOW_SCALE)
+            | option(info.ecn, OPTION_ECN)
+            | option(info.ecn_seen, OPTION_ECN_SEEN);
         self.window_scales = info.window_scales.1 | (info.window_scales.0 << 4);
         self.retransmits = info.retries;
         self.backoff = info.retries;
@@ -138,7 +143,21 @@ impl TcpInfo {
         self.snd_mss = info.snd_mss.into();
         self.rcv_mss = info.rcv_mss.into();
         self.advmss = info.announced_mss.into();
-        self.unacked = segments(info.in_flight);
+        self.ca_state = match info.repair {
+            Repair::Nothing => 0,
+            Repair::Doubt => 1,
+            Repair::Reducing => 2,
+            Repair::Recovery => 3,
+            Repair::Timeout => 4,
+        };
+        self.unacked = info.unacked_segments;
+        self.sacked = info.sacked_segments;
+        self.lost = info.lost_segments;
+        self.retrans = info.resent_segments;
+        self.probes = info.probes;
+        self.reord_seen = u32::from(info.reordering_seen);
+        self.min_rtt = info.min_rtt.map_or(u32::MAX, micros);
+        self.delivered = segments(info.bytes_acked) + info.sacked_segments;
         self.pmtu = info.path_mtu;
         self.rtt = info.rtt.map_or(0, micros);
         self.rttvar = info.rtt.map_or(self.rttvar, |_| micros(info.rttvar));

@@ -2,8 +2,11 @@
 //! millisecond, so that a burst does not fill a queue on the way ("TSO autosizing"). Off unless asked for
 //! ([`super::Config::min_burst_segments`]): a device that cuts for the host itself has no queue on the way.
 
+use std::time::Duration;
+
 use super::congestion::CongestionControl;
 use super::tcb::Tcb;
+use crate::time::Instant;
 
 /// Linux's pacing rate is two windows in a round trip while the window grows fast, 1.2 afterwards.
 const SLOW_START_PERCENT: u64 = 200;
@@ -14,14 +17,31 @@ const RATE_SHIFT: u32 = 10;
 const ROUND_TRIP_SHIFT: u32 = 9;
 const MAX_BURST_BYTES: u64 = 65_536;
 
+/// What is held back for a larger piece waits no longer than this, nor for an ACK that is further away.
+const PATIENCE: Duration = Duration::from_millis(1);
+
 impl Tcb {
+    /// Waiting for more to be cut together pays: there is a device that cuts, and an ACK will come soon (as Linux
+    /// decides it where pieces are bounded).
+    pub(super) fn defers(&self, now: Instant) -> bool {
+        if !self.cuts() || self.settings.config().min_burst_segments.is_none() {
+            return self.cuts();
+        }
+        let srtt = self.rtt.srtt().unwrap_or_default();
+        let transit = self.transit.as_ref();
+        let oldest = transit.and_then(|it| it.flight.first());
+        let soon =
+            oldest.is_some_and(|piece| piece.sent_at + srtt <= now + (srtt / 2).min(PATIENCE));
+        soon && now.since(self.statistics.sent_at) <= PATIENCE
+    }
+
     /// Most segments that leave in one piece.
     pub(super) fn burst_segments(&self) -> usize {
         let Some(least) = self.settings.config().min_burst_segments else {
             return usize::MAX;
         };
         let mss = u64::from(self.effective_mss());
-        let cwnd = self.congestion.cwnd() as u64;
+        let cwnd = self.cwnd();
         let bytes = match self.rtt.srtt() {
             None => MAX_BURST_BYTES,
             Some(srtt) => {

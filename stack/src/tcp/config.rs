@@ -29,6 +29,9 @@ pub struct Config {
     pub tail_loss_probe: bool,
     /// The congestion window shrinks while nothing is sent (RFC 2861; Linux's `tcp_slow_start_after_idle`).
     pub slow_start_after_idle: bool,
+    /// Less than this part of the congestion window waits for more, to be cut together (like Linux's
+    /// `tcp_tso_win_divisor`).
+    pub burst_window_divisor: u32,
     /// Longest that an ACK is held back (RFC 1122 §4.2.3.2 allows 500 ms).
     pub delayed_ack: Duration,
     /// How long TIME-WAIT lasts (RFC 9293 §3.4.2: 2 MSL; Linux waits 60 s).
@@ -87,6 +90,7 @@ impl Default for Config {
             ecn: Ecn::default(),
             initial_window_segments: 10,
             min_burst_segments: None,
+            burst_window_divisor: 3,
             tail_loss_probe: true,
             slow_start_after_idle: true,
             delayed_ack: Duration::from_millis(40),

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::congestion::CongestionControl;
+use super::flight::{Fate, Piece};
+use super::recovery::Phase;
 use super::state::State;
 use super::tcb::{FIRST_BYTE, Tcb};
 use crate::replication::Protection;
@@ -23,6 +25,22 @@ pub struct Info {
     pub ssthresh: usize,
     /// Bytes thought to be in the network.
     pub in_flight: u64,
+    /// What is being done about losses.
+    pub repair: Repair,
+    /// Segments sent and not acknowledged.
+    pub unacked_segments: u32,
+    /// Of these, the receiver said that it has them.
+    pub sacked_segments: u32,
+    /// Of these, thought to be lost, sent again or not.
+    pub lost_segments: u32,
+    /// Of these, sent again.
+    pub resent_segments: u32,
+    /// Shortest round-trip time seen.
+    pub min_rtt: Option<Duration>,
+    /// The path was seen to reorder.
+    pub reordering_seen: bool,
+    /// Probes without an answer.
+    pub probes: u8,
     /// The peer's window in bytes.
     pub snd_wnd: u32,
     /// The window that we offer, in bytes.
@@ -71,7 +89,41 @@ pub struct Info {
     pub protection: Protection,
 }
 
+/// What is being done about losses, in Linux's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// Nothing (Open).
+    Nothing,
+    /// There are signs of loss or reordering (Disorder).
+    Doubt,
+    /// The window is reduced, though nothing was lost (CWR).
+    Reducing,
+    /// Fast recovery (Recovery).
+    Recovery,
+    /// After a time-out (Loss).
+    Timeout,
+}
+
 impl Tcb {
+    fn repair_state(&self) -> Repair {
+        match self.phase() {
+            Phase::Reducing => Repair::Reducing,
+            Phase::Fast => Repair::Recovery,
+            Phase::Timeout | Phase::Resegment => Repair::Timeout,
+            Phase::Over if self.count(|piece| piece.fate != Fate::Outstanding) > 0 => Repair::Doubt,
+            Phase::Over => Repair::Nothing,
+        }
+    }
+
+    /// Segments of what is in flight that `is_one` picks.
+    fn count(&self, is_one: impl Fn(&Piece) -> bool) -> u32 {
+        let pieces = self.transit.iter().flat_map(|it| it.flight.pieces());
+        let segments = pieces
+            .filter(|piece| is_one(piece))
+            .map(|piece| u32::from(piece.segments));
+        segments.sum()
+    }
+
     /// The facts now.
     #[must_use]
     pub fn info(&self) -> Info {
@@ -82,6 +134,18 @@ impl Tcb {
             cwnd: self.cwnd() as usize,
             ssthresh: self.congestion.ssthresh(),
             in_flight: self.in_flight(),
+            repair: self.repair_state(),
+            unacked_segments: self.count(|_| true),
+            sacked_segments: self.count(|piece| piece.fate == Fate::Sacked),
+            lost_segments: self.count(|piece| match piece.fate {
+                Fate::Lost => true,
+                Fate::Outstanding => piece.times > 1,
+                Fate::Sacked => false,
+            }),
+            resent_segments: self.count(|piece| piece.times > 1 && piece.fate == Fate::Outstanding),
+            min_rtt: self.rtt.min_rtt(),
+            reordering_seen: self.reordering.seen,
+            probes: self.statistics.probes,
             snd_wnd: self.snd.wnd,
             rcv_wnd: self.rcv.edge.saturating_sub(self.rcv.committed),
             window_scales: (self.rcv.scale, self.snd.scale),

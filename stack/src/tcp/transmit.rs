@@ -193,7 +193,7 @@ impl Tcb {
         }
         self.restart_after_idle(now);
         let from = self.snd.nxt;
-        let room = self.room_for_new_data();
+        let room = self.room_for_new_data(now);
         if room == Room::Congestion {
             self.snd.usage.note(self.snd.una, self.snd.nxt, true);
         }
@@ -242,7 +242,7 @@ impl Tcb {
     }
 
     /// How much new data may leave now.
-    fn room_for_new_data(&self) -> Room {
+    fn room_for_new_data(&self, now: Instant) -> Room {
         let from = self.snd.nxt;
         let available = self
             .send_queue
@@ -267,8 +267,9 @@ impl Tcb {
             if full < available && usable < most && congestion < window {
                 // More would go in one segment if the congestion window had room; ACKs are on their
                 // way (like Linux's TSO deferral).
-                let enough = (cwnd / 3).min(most);
-                if self.defers() && full < enough && in_flight > 0 {
+                let part = self.settings.config().burst_window_divisor.max(1) as usize;
+                let enough = (cwnd / part).min(most);
+                if full < enough && in_flight > 0 && self.defers(now) {
                     return Room::Congestion;
                 }
             }
@@ -293,11 +294,6 @@ impl Tcb {
             return Room::Send(len);
         }
         Room::Window
-    }
-
-    /// Waiting for a larger piece pays: there is a device that cuts, and nothing else bounds its pieces.
-    fn defers(&self) -> bool {
-        self.cuts() && self.settings.config().min_burst_segments.is_none()
     }
 
     /// Nagle's algorithm: may a segment that is not full leave, being all that there is?
