@@ -127,12 +127,6 @@ impl Sysctls {
             initial_receive_buffer_bytes: receive / 2,
             max_receive_buffer_bytes: max_receive.max(rmem_max),
             burst_window_divisor: self.number("ipv4/tcp_tso_win_divisor").unwrap_or(3),
-            slow_start_after_idle: self.switch("ipv4/tcp_slow_start_after_idle", true),
-            ecn: match self.number("ipv4/tcp_ecn").unwrap_or(2) {
-                0 => Ecn::Off,
-                1 => Ecn::Active,
-                _ => Ecn::Passive,
-            },
             time_wait_ignores_resets: self.switch("ipv4/tcp_rfc1337", false),
             syn_retries: self.number("ipv4/tcp_syn_retries").unwrap_or(6),
             min_burst_segments: Some(self.number("ipv4/tcp_min_tso_segs").unwrap_or(2)),
