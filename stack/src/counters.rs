@@ -150,6 +150,8 @@ counters! {
     TcpChallengeAcks = "tcp_challenge_acks",
     /// Connections that left TIME-WAIT early, to stay within the limit.
     TcpTimeWaitEvicted = "tcp_time_wait_evicted",
+    /// Connections accepted with the data of their SYN.
+    TcpFastOpens = "tcp_fast_opens",
     /// Challenge ACKs not sent because their host had enough of them.
     TcpChallengesWithheld = "tcp_challenges_withheld",
     /// SYNs for which there was no room, answered with a cookie.

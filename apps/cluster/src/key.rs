@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 /// Bytes of a key.
@@ -55,6 +56,18 @@ impl Key {
         let mut bytes = [0; KEY_BYTES];
         getrandom::fill(&mut bytes).map_err(|error| KeyError::Generate(io::Error::from(error)))?;
         Ok(Self(bytes))
+    }
+
+    /// Another key for `purpose`, which tells nothing of this one.
+    #[must_use]
+    pub fn derive(&self, purpose: &str) -> [u8; 16] {
+        let digest = Sha256::new()
+            .chain_update(self.0)
+            .chain_update(purpose)
+            .finalize();
+        let mut derived = [0; 16];
+        derived.copy_from_slice(&digest[..16]);
+        derived
     }
 
     /// Reads a key file, and refuses one that others can read.
@@ -188,5 +201,13 @@ mod tests {
     fn a_key_does_not_show_in_logs() {
         let key = Key::from_bytes([0xAB; KEY_BYTES]);
         assert!(!format!("{key:?}").to_lowercase().contains("ab"));
+    }
+
+    #[test]
+    fn derived_keys_are_the_same_on_every_host_and_for_one_purpose_only() {
+        let key = Key::from_bytes([7; KEY_BYTES]);
+        assert_eq!(key.derive("a"), Key::from_bytes([7; KEY_BYTES]).derive("a"));
+        assert_ne!(key.derive("a"), key.derive("b"));
+        assert_ne!(key.derive("a"), Key::from_bytes([8; KEY_BYTES]).derive("a"));
     }
 }

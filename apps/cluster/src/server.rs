@@ -14,6 +14,7 @@ use crate::control::{self, Controlled};
 use crate::fence;
 use crate::id::{Channel, HostId, PathId};
 use crate::interfaces::{Interfaces, index_of};
+use crate::key::Key;
 use crate::link::{Handler, LinkError, Links};
 use crate::membership::{self, StartError};
 use crate::probe;
@@ -24,6 +25,7 @@ use crate::storage::StateFolder;
 use outlive::engine::{self, Stack, clock};
 use outlive::replication::membership::Durable;
 use outlive::replication::{self, Backing, Carrier, Fence, NoFence, Node, NodeConfig, Storage};
+use outlive::tcp::Secret;
 use outlive::time::Instant;
 
 /// How long `outlive handover` waits for the other host to serve.
@@ -41,6 +43,8 @@ pub struct Server {
 /// What the threads share.
 struct Served {
     config: Config,
+    /// The same on both hosts: each accepts the SYN cookies of the other.
+    cookie_secret: Secret,
     node: Arc<Node>,
     links: Arc<Links>,
     times: Mutex<Times>,
@@ -74,6 +78,7 @@ impl Server {
         let folder = StateFolder::open(&config.state_dir)?;
         let durable = membership::load(&folder)?;
         let links = membership::links(&config)?;
+        let cookie_secret = Secret(Key::read(&config.key_file)?.derive("SYN cookies"));
         let (command, fence) = fence_for(&config);
         let node_config = NodeConfig {
             journal_bytes: config.survival.journal_bytes,
@@ -93,6 +98,7 @@ impl Server {
         }
         let host = Served {
             config,
+            cookie_secret,
             node,
             links: Arc::clone(&links),
             times: Mutex::default(),
@@ -107,6 +113,7 @@ impl Server {
 
     /// Has a stack ask this host before it sends, and commit to the other one.
     pub fn configure(&self, engine: &mut engine::Config) {
+        engine.tcp.cookie_secret = Some(self.host.cookie_secret);
         engine.permit = self.host.node.permit();
         engine.gate = Some(self.host.node.gate());
         engine.tcp.lockstep = self.host.config.survival.lockstep;

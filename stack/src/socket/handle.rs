@@ -251,9 +251,22 @@ pub(super) fn connect(
     remote: std::net::SocketAddr,
     options: Option<crate::tcp::SocketOptions>,
 ) -> io::Result<Arc<Handle>> {
+    let (handle, _) = connect_sending(stack, local, remote, options, &[])?;
+    Ok(handle)
+}
+
+/// The same, with `first` written before the SYN leaves; how much of it was taken.
+pub(super) fn connect_sending(
+    stack: &Stack,
+    local: Option<std::net::SocketAddr>,
+    remote: std::net::SocketAddr,
+    options: Option<crate::tcp::SocketOptions>,
+    first: &[u8],
+) -> io::Result<(Arc<Handle>, usize)> {
     let tcp = &stack.core().tcp;
     let options = options.unwrap_or_else(|| tcp.config().socket.clone());
     let connection = tcp.connect(stack.now(), local, remote, options)?;
+    let taken = connection.tcb.lock().send_copy(first)?;
     stack.runtime().output(&connection);
-    Ok(Handle::new(stack.clone(), connection))
+    Ok((Handle::new(stack.clone(), connection), taken))
 }

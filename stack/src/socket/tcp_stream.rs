@@ -65,6 +65,31 @@ impl TcpStream {
         timeout: Option<Duration>,
     ) -> io::Result<Self> {
         let handle = handle::connect(stack, local, remote, options)?;
+        Self::established(stack, handle, timeout)
+    }
+
+    /// Opens a connection with `first` written before the SYN leaves. With [`SocketOptions::fast_open`] it goes along with the
+    /// SYN once the server has given a cookie (RFC 7413), and may then arrive twice. Returns how much of it was taken.
+    ///
+    /// # Errors
+    /// As [`TcpStream::connect_with`].
+    pub fn connect_sending(
+        stack: &Stack,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        options: Option<SocketOptions>,
+        first: &[u8],
+    ) -> io::Result<(Self, usize)> {
+        let (handle, taken) = handle::connect_sending(stack, local, remote, options, first)?;
+        Ok((Self::established(stack, handle, None)?, taken))
+    }
+
+    /// Waits for the end of the handshake.
+    fn established(
+        stack: &Stack,
+        handle: Arc<Handle>,
+        timeout: Option<Duration>,
+    ) -> io::Result<Self> {
         let deadline = timeout.map(|timeout| stack.now() + timeout);
         let flow = Some(&handle.connection.id);
         let mut poll = |cx: &mut std::task::Context<'_>| handle.poll_established(cx);

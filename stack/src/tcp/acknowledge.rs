@@ -238,7 +238,13 @@ impl Tcb {
         };
         let ack = self.hear(now, ack);
         self.acknowledge_syn(now, segment, ack);
+        // Data that went ahead of the handshake (RFC 7413 §4.2.2).
+        let acked = self.snd.una.min(self.send_queue.end());
+        self.send_queue.release_to(acked);
         self.establish(now, segment);
+        if self.snd.nxt > self.snd.una {
+            self.timers.start_retransmit(now + self.rtt.rto());
+        }
         Ok(())
     }
 

@@ -18,24 +18,27 @@ impl Tcb {
         now: Instant,
         segment: &Segment,
     ) -> Result<(), Stop> {
-        let acknowledged = self.first_ack(segment)?;
+        let acked = self.first_ack(segment)?;
+        let acknowledged = acked.is_some();
         if segment.flags.contains(Flags::RST) {
             return Err(self.second_rst(acknowledged));
         }
         if !segment.flags.contains(Flags::SYN) {
             return Err(Arrival::Dropped(Counter::TcpDropState));
         }
-        self.fourth_syn_in_syn_sent(now, segment, acknowledged);
+        self.fourth_syn_in_syn_sent(now, segment, acked);
         Ok(())
     }
 
-    /// First: an ACK must be for our SYN. True when there is one.
-    fn first_ack(&mut self, segment: &Segment) -> Result<bool, Stop> {
+    /// First: an ACK must be for our SYN, and perhaps for data that went with it. Up to where, when there is one.
+    fn first_ack(&mut self, segment: &Segment) -> Result<Option<u64>, Stop> {
         if !segment.flags.contains(Flags::ACK) {
-            return Ok(false);
+            return Ok(None);
         }
-        if self.snd.nxt == FIRST_BYTE && segment.ack == self.our_wire(FIRST_BYTE) {
-            return Ok(true);
+        let sent = FIRST_BYTE..=self.snd.nxt;
+        let acked = self.our_position(segment.ack);
+        if let Some(acked) = acked.filter(|acked| sent.contains(acked)) {
+            return Ok(Some(acked));
         }
         if !segment.flags.contains(Flags::RST) {
             self.pending.refusal = Some(segment.ack);
@@ -53,10 +56,13 @@ impl Tcb {
     }
 
     /// Fourth: the peer's SYN. With the ACK of ours the connection stands; without, both opened at once.
-    fn fourth_syn_in_syn_sent(&mut self, now: Instant, segment: &Segment, acknowledged: bool) {
+    fn fourth_syn_in_syn_sent(&mut self, now: Instant, segment: &Segment, acked: Option<u64>) {
         self.synchronize(now, segment);
-        if acknowledged {
-            self.acknowledge_syn(now, segment, FIRST_BYTE);
+        self.learn_fast_open(segment);
+        if let Some(acked) = acked {
+            self.acknowledge_syn(now, segment, acked);
+            self.send_queue.release_to(acked);
+            self.send_again_as_new();
             self.establish(now, segment);
             self.acknowledge_now();
         } else {

@@ -204,7 +204,7 @@ impl Tcb {
 
     /// The handshake is not over.
     fn is_opening(&self) -> bool {
-        matches!(self.state, State::SynSent | State::SynReceived)
+        matches!(self.state, State::SynSent | State::SynReceived) && !self.is_early()
     }
 
     /// Ready when [`Tcb::recv`] would return something: bytes, the end, or an error.
@@ -269,7 +269,8 @@ impl Tcb {
             || pending.tail
             || self.lost_bytes() > 0
             || self.has_notes()
-            || (self.snd.nxt < self.send_end() && self.state.may_transmit_data())
+            || (self.snd.nxt < self.send_end()
+                && (self.state.may_transmit_data() || self.is_early()))
     }
 }
 

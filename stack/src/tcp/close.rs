@@ -56,7 +56,7 @@ impl Tcb {
         match self.state {
             State::Closed | State::TimeWait => self.receive_queue.discard(),
             State::SynSent => self.finish(Some(Error::Aborted)),
-            State::SynReceived => self.reset_and_finish(Error::Aborted),
+            State::SynReceived if !self.is_early() => self.reset_and_finish(Error::Aborted),
             _ if unread => {
                 self.reset_and_finish(Error::Aborted);
                 self.receive_queue.discard();

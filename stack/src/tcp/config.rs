@@ -62,6 +62,8 @@ pub struct Config {
     pub initial_receive_buffer_bytes: usize,
     /// Half-open connections that all listeners may hold together.
     pub max_half_open: usize,
+    /// Connections accepted with the data of their SYN whose handshake is not over (RFC 7413 §5.1).
+    pub max_fast_open: usize,
     /// Connections of all kinds, against exhaustion of memory.
     pub max_connections: usize,
     /// Connections in TIME-WAIT; beyond that the oldest is forgotten early.
@@ -106,6 +108,7 @@ impl Default for Config {
             max_receive_buffer_bytes: 6 << 20,
             initial_receive_buffer_bytes: 64 << 10,
             max_half_open: 65_536,
+            max_fast_open: 1024,
             max_connections: 4_194_304,
             max_time_wait: 65_536,
             ephemeral_ports: 32_768..=60_999,
@@ -170,6 +173,9 @@ pub struct SocketOptions {
     pub syn_retries: Option<u8>,
     /// Upper bound of the segment size, in bytes.
     pub max_segment_size: Option<u16>,
+    /// When opened by us: ask for a Fast Open cookie, and send what was written before the SYN along with it once there is one
+    /// (RFC 7413). It may arrive twice.
+    pub fast_open: bool,
     /// How the congestion window moves.
     pub algorithm: Algorithm,
     /// Hops that a datagram may take.
@@ -189,6 +195,7 @@ impl Default for SocketOptions {
             receive_buffer_bytes: None,
             syn_retries: None,
             max_segment_size: None,
+            fast_open: false,
             algorithm: Algorithm::default(),
             ttl: 64,
             tos: 0,
@@ -207,6 +214,9 @@ pub struct ListenOptions {
     pub max_half_open: usize,
     /// Answer further SYNs with cookies (RFC 4987 §3.6); without, the oldest half-open connection goes.
     pub syn_cookies: bool,
+    /// Take the data of a SYN before the handshake is over (RFC 7413), from peers that were here before. The application has to
+    /// bear that a SYN comes twice. Not for connections that outlive this host.
+    pub fast_open: bool,
     /// What accepted connections start with.
     pub socket: SocketOptions,
     /// How they outlive this host, on a stack that has another one to rely on.
@@ -220,6 +230,7 @@ impl Default for ListenOptions {
             reuse_port: false,
             max_half_open: 4096,
             syn_cookies: true,
+            fast_open: false,
             socket: SocketOptions::default(),
             survival: Survival::default(),
         }

@@ -13,6 +13,7 @@ use crate::time::Instant;
 const SCHEDULED: u8 = 1;
 const HALF_OPEN: u8 = 2;
 const TIME_WAIT: u8 = 4;
+const EARLY: u8 = 8;
 
 /// Entries of a connection in the timer wheel that still count: one per time scale (delayed ACK,
 /// retransmission, keep-alive).
@@ -47,6 +48,22 @@ impl Connection {
         let connection = Self::new(id, tcb);
         connection.flags.store(HALF_OPEN, Ordering::Relaxed);
         connection
+    }
+
+    /// A connection that was accepted with the data of its SYN.
+    pub(super) fn new_early(id: FourTuple, tcb: Tcb) -> Self {
+        let connection = Self::new(id, tcb);
+        connection.flags.store(EARLY, Ordering::Relaxed);
+        connection
+    }
+
+    pub(super) fn is_early(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & EARLY != 0
+    }
+
+    /// True for the one caller that ends its time as a connection whose handshake is not over.
+    pub(super) fn end_early(&self) -> bool {
+        self.flags.fetch_and(!EARLY, Ordering::AcqRel) & EARLY != 0
     }
 
     /// True if the caller has to hand the connection to the writer; false if it waits there already.

@@ -32,6 +32,8 @@ pub struct Listener {
     backlog: usize,
     max_half_open: usize,
     syn_cookies: bool,
+    /// Takes data with a SYN.
+    pub(super) fast_open: bool,
     /// Until when (in milliseconds of their clock) cookies may come back.
     cookies_until_ms: AtomicU64,
     /// What its connections start with.
@@ -81,6 +83,7 @@ impl Listener {
             backlog: options.backlog,
             max_half_open: options.max_half_open.max(1),
             syn_cookies: options.syn_cookies,
+            fast_open: options.fast_open,
             cookies_until_ms: AtomicU64::new(0),
             socket: Mutex::new(Arc::new(options.socket)),
             survival: options.survival,

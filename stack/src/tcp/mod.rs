@@ -21,6 +21,7 @@ mod dormant;
 mod ecn;
 mod emit;
 pub mod error;
+mod fast_open;
 pub mod flight;
 pub mod four_tuple;
 pub mod gate;

@@ -198,9 +198,15 @@ impl TcpReader {
             tcb.hints.challenged = false;
             tcb.pending.ack = ack_was_due;
         }
+        if let Some(cookie) = tcb.take_learned_cookie() {
+            self.tcp.fast_open.take(connection.id.remote, cookie);
+        }
         tcb.take_wakers(&mut outcome.wakers);
         let state = tcb.state();
         drop(tcb);
+        if state != State::SynReceived && connection.end_early() {
+            self.tcp.early.fetch_sub(1, Ordering::Relaxed);
+        }
         match arrival {
             Arrival::Taken if reset && state == State::Closed => {
                 counters.count(Counter::TcpResetsReceived);
@@ -351,6 +357,9 @@ impl TcpReader {
         let connection = tcp
             .open_half(now, id, path, listener, syn, iss_after)
             .ok_or(Counter::TcpDropState)?;
+        if connection.is_early() && !listener.complete(&connection, &mut outcome.wakers) {
+            connection.tcb.lock().abort();
+        }
         if connection.schedule() {
             outcome.output.push(connection);
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::challenge_limit::ChallengeLimit;
 use super::config::{Config, ListenOptions, SocketOptions};
+use super::fast_open::{FastOpenCookies, FastOpening};
 use super::gate::Gate;
 use super::isn::IsnGenerator;
 use super::listener::Listener;
@@ -39,6 +40,9 @@ pub struct Tcp {
     pub(super) hushed_until: AtomicU64,
     pub(super) pressure: Pressure,
     pub(super) challenges: ChallengeLimit,
+    pub(super) fast_open: FastOpenCookies,
+    /// Connections accepted with the data of their SYN whose handshake is not over.
+    pub(super) early: AtomicUsize,
     time_wait: TimeWaitQueue,
     ports: Ports,
 }
@@ -68,6 +72,8 @@ impl Tcp {
                 &local.derive(5),
             ),
             challenges: ChallengeLimit::new(config.challenges_per_second_per_host, local.derive(6)),
+            fast_open: FastOpenCookies::new(local.derive(7)),
+            early: AtomicUsize::new(0),
             gate: None,
             half_open: AtomicUsize::new(0),
             hushed_until: AtomicU64::new(0),
@@ -183,7 +189,10 @@ impl Tcp {
             }
             let parameters =
                 self.parameters(&id, path, Arc::clone(&options), Survival::Unprotected);
-            let tcb = Tcb::connect(parameters, now, self.isn.isn(now, &id));
+            let mut tcb = Tcb::connect(parameters, now, self.isn.isn(now, &id));
+            if options.fast_open {
+                tcb.ask_for_fast_open(self.fast_open.option_for(to));
+            }
             let connection = Arc::new(Connection::new(id, tcb));
             self.table.insert(&connection).then_some(connection)
         };
@@ -219,13 +228,27 @@ impl Tcp {
             None => self.isn.isn(now, id),
         };
         let parameters = self.parameters(id, path, listener.socket(), listener.survival);
-        let tcb = Tcb::accept(parameters, now, iss, syn);
-        let connection = Arc::new(Connection::new_half_open(*id, tcb));
+        let mut tcb = Tcb::accept(parameters, now, iss, syn);
+        let fast_opening = self.fast_opening(id, listener, syn);
+        let early = fast_opening.as_ref().is_some_and(|it| it.early);
+        if let Some(fast_opening) = fast_opening {
+            tcb.open_fast(fast_opening, syn);
+        }
+        let connection = Arc::new(if early {
+            Connection::new_early(*id, tcb)
+        } else {
+            Connection::new_half_open(*id, tcb)
+        });
         if !self.table.insert(&connection) {
             return None;
         }
-        self.half_open.fetch_add(1, Ordering::Relaxed);
-        listener.add_half_open(&connection);
+        if early {
+            self.early.fetch_add(1, Ordering::Relaxed);
+            self.counters.count(Counter::TcpFastOpens);
+        } else {
+            self.half_open.fetch_add(1, Ordering::Relaxed);
+            listener.add_half_open(&connection);
+        }
         self.counters.count(Counter::TcpPassiveOpens);
         Some(connection)
     }
@@ -262,6 +285,33 @@ impl Tcp {
             self.half_open.fetch_sub(1, Ordering::Relaxed);
             self.listeners.forget(&connection.id);
         }
+        if connection.end_early() {
+            self.early.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What a SYN that has to do with Fast Open is answered (RFC 7413 §4.2.2).
+    fn fast_opening(
+        &self,
+        id: &FourTuple,
+        listener: &Listener,
+        syn: &Segment,
+    ) -> Option<FastOpening> {
+        let cookie = syn.options.fast_open.as_ref();
+        // Whoever takes over would not know of data that came before the record.
+        let cookie = cookie.filter(|_| listener.fast_open && !listener.survival.is_on())?;
+        if !self.fast_open.is_good(id.remote, cookie) {
+            return Some(FastOpening {
+                option: Some(self.fast_open.give(id.remote)),
+                ..FastOpening::default()
+            });
+        }
+        // §5.1: whoever has many cookies cannot fill the memory with what he never meant to receive.
+        let room = self.early.load(Ordering::Relaxed) < self.config.max_fast_open;
+        room.then(|| FastOpening {
+            early: true,
+            ..FastOpening::default()
+        })
     }
 
     /// A connection entered TIME-WAIT; if there are too many, the oldest leaves.

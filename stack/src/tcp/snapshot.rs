@@ -133,6 +133,7 @@ impl Tcb {
             recovery: _,
             gating,
             urgent,
+            fast_opening: _, // over once the connection stands
             resumed,
             reader: _,
             writer: _,

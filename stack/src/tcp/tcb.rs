@@ -8,7 +8,7 @@
 //! Positions are 64-bit ([`super::sequence`]). What is needed only now and then is boxed, so that an
 //! idle connection stays small.
 //!
-//! Left out: security compartments (§3.10.7 step three), TCP Fast Open (RFC 7413).
+//! Left out: security compartments (§3.10.7 step three).
 
 use std::task::Waker;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use super::congestion::{Congestion, initial_window};
 use super::detection::Reordering;
 use super::ecn::Marking;
+use super::fast_open::FastOpening;
 use super::gate::Gating;
 use super::receive_queue::ReceiveQueue;
 use super::recovery::Recovery;
@@ -66,6 +67,7 @@ pub struct Tcb {
     pub(super) recovery: Option<Box<Recovery>>,
     pub(super) gating: Option<Box<Gating>>,
     pub(super) urgent: Option<Box<Urgent>>,
+    pub(super) fast_opening: Option<Box<FastOpening>>,
     pub(super) resumed: Option<Box<Resumed>>,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
@@ -306,6 +308,7 @@ impl Tcb {
             transit: None,
             recovery: None,
             urgent: None,
+            fast_opening: None,
             resumed: None,
             reader: None,
             writer: None,

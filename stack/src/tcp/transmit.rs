@@ -8,7 +8,7 @@
 use super::congestion::CongestionControl;
 use super::stamp::Draft;
 use super::state::State;
-use super::tcb::Tcb;
+use super::tcb::{FIRST_BYTE, Tcb};
 use super::{Flags, TxSegment};
 use crate::time::Instant;
 
@@ -47,7 +47,12 @@ impl Tcb {
         }
         match self.state {
             State::Closed => return None,
-            State::SynSent | State::SynReceived => return self.syn_segment(now),
+            State::SynSent | State::SynReceived => {
+                let syn = self.syn_segment(now);
+                if syn.is_some() || !self.is_early() {
+                    return syn;
+                }
+            }
             _ => {}
         }
         if self.is_lost() {
@@ -80,24 +85,25 @@ impl Tcb {
             return None;
         }
         let retransmission = self.snd.nxt > 0;
+        let len = self.syn_data_bytes();
         if retransmission {
+            self.forget_fast_open();
             self.note_sent_again(now, 0, 1);
         } else {
-            self.note_sent(now, 1);
+            self.note_sent(now, FIRST_BYTE + len as u64);
         }
         if !self.timers.retransmitting() {
             self.timers.start_retransmit(now + self.rtt.rto());
         }
-        let answers = self.state == State::SynReceived;
-        let ecn = self.ecn_flags_of_syn(answers, retransmission);
-        self.stamp(
-            now,
-            Draft {
-                flags: Flags::SYN.with(ecn),
-                retransmission,
-                ..Draft::default()
-            },
-        )
+        let mut draft = Draft {
+            flags: Flags::SYN,
+            retransmission,
+            ..Draft::default()
+        };
+        if len > 0 {
+            draft.len = self.send_queue.slices(FIRST_BYTE, len, &mut draft.payload);
+        }
+        self.stamp(now, draft)
     }
 
     /// Something to be sent again, if the congestion window lets it.
@@ -178,12 +184,16 @@ impl Tcb {
 
     /// True when the peer's window and the barrier let a FIN at `position` through.
     fn fin_fits(&self, position: u64) -> bool {
+        if self.state == State::SynReceived {
+            return false;
+        }
         position < self.snd.nxt || (position < self.snd.window_end() && position < self.barrier())
     }
 
     /// New data, or our FIN.
     fn new_data(&mut self, now: Instant) -> Option<TxSegment> {
-        if self.snd.nxt >= self.send_end() || !self.state.may_transmit_data() {
+        let open = self.state.may_transmit_data() || self.is_early();
+        if self.snd.nxt >= self.send_end() || !open {
             // All is sent. If it filled the congestion window, that was the limit all the same.
             let (in_flight, filled) = (self.in_flight(), self.fills_window());
             if let Some(transit) = self.transit.as_mut().filter(|_| !filled) {

@@ -4,7 +4,7 @@ use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Malformed;
-pub use super::tcp_options::{MAX_OPTIONS_LEN, Options, options_len};
+pub use super::tcp_options::{FastOpen, MAX_OPTIONS_LEN, Options, options_len};
 
 /// Bytes of a header without options.
 pub const HEADER_LEN: usize = 20;

@@ -1,5 +1,5 @@
 //! TCP options: MSS (RFC 9293 §3.2), window scale and timestamps (RFC 7323), SACK-permitted and SACK
-//! (RFC 2018). Others are skipped by their length (RFC 9293 MUST-6).
+//! (RFC 2018), Fast Open cookies (RFC 7413). Others are skipped by their length (RFC 9293 MUST-6).
 
 use arrayvec::ArrayVec;
 
@@ -15,6 +15,10 @@ const WINDOW_SCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;
 const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
+const FAST_OPEN: u8 = 34;
+
+/// A Fast Open cookie (RFC 7413 §4.1.1); empty: the wish for one.
+pub type FastOpen = ArrayVec<u8, 16>;
 
 /// The options of one segment; sequence numbers as on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Options {
     pub timestamps: Option<(u32, u32)>,
     /// SACK blocks: left and right edge (RFC 2018).
     pub sack: ArrayVec<(u32, u32), 4>,
+    /// Fast Open (RFC 7413); on SYN only.
+    pub fast_open: Option<FastOpen>,
 }
 
 impl Options {
@@ -65,6 +71,9 @@ impl Options {
             (TIMESTAMPS, &[a, b, c, d, e, f, g, h]) => {
                 self.timestamps = Some(pair([a, b, c, d, e, f, g, h]));
             }
+            (FAST_OPEN, cookie) if syn && is_cookie(cookie) => {
+                self.fast_open = Some(cookie.iter().copied().collect());
+            }
             (SACK, blocks) => {
                 let (blocks, odd) = blocks.as_chunks::<8>();
                 if odd.is_empty() && blocks.len() <= self.sack.capacity() {
@@ -93,6 +102,9 @@ impl Options {
         }
         if self.window_scale.is_some() {
             len += 4;
+        }
+        if let Some(cookie) = &self.fast_open {
+            len += (2 + cookie.len()).next_multiple_of(4);
         }
         len
     }
@@ -130,8 +142,19 @@ impl Options {
                 cursor.put(&right.to_be_bytes());
             }
         }
+        if let Some(cookie) = &self.fast_open {
+            cursor.put(&[FAST_OPEN, 2 + cookie.len() as u8]);
+            cursor.put(cookie);
+            let padding = cursor.at.next_multiple_of(4) - cursor.at;
+            cursor.put(&[NOP; 3][..padding]);
+        }
         assert_eq!(cursor.at, cursor.out.len());
     }
+}
+
+/// RFC 7413 §4.1.1: 4 to 16 octets, an even number of them; or none.
+const fn is_cookie(value: &[u8]) -> bool {
+    matches!(value.len(), 0 | 4..=16) && value.len().is_multiple_of(2)
 }
 
 /// Bytes that `options` take in a header: a multiple of 4, at most [`MAX_OPTIONS_LEN`].
@@ -247,6 +270,25 @@ mod tests {
         let options = Options::parse(&bytes, true);
         assert!(options.sack_permitted);
         assert_eq!((options.mss, options.sack.len()), (None, 0));
+    }
+
+    #[test]
+    fn fast_open_cookies_are_padded_and_have_legal_lengths_only() {
+        let with = |len: u8| Options {
+            mss: Some(1460),
+            fast_open: Some((0..len).collect()),
+            ..Options::default()
+        };
+        let bytes = emitted(&with(8));
+        assert_eq!(bytes[4..], [34, 10, 0, 1, 2, 3, 4, 5, 6, 7, 1, 1]);
+        assert_eq!(emitted(&with(0))[4..], [34, 2, 1, 1]);
+        for len in [0, 4, 6, 8, 16] {
+            assert_eq!(Options::parse(&emitted(&with(len)), true), with(len));
+            assert_eq!(Options::parse(&emitted(&with(len)), false).fast_open, None);
+        }
+        for bad in [&[34, 3, 1][..], &[34, 5, 1, 2, 3], &[34, 7, 1, 2, 3, 4, 5]] {
+            assert_eq!(Options::parse(bad, true).fast_open, None, "{bad:?}");
+        }
     }
 
     #[test]

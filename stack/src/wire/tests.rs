@@ -35,6 +35,7 @@ fn tcp_options(syn: bool) -> impl Strategy<Value = tcp::Options> {
                 sack_permitted: permitted && syn,
                 timestamps,
                 sack: sack.into_iter().collect(),
+                ..tcp::Options::default()
             }
         })
 }

@@ -6,6 +6,7 @@ mod addresses;
 mod connecting;
 mod cookies;
 mod errors;
+mod fast_open;
 mod fields;
 mod goodput;
 mod options;
@@ -58,6 +59,10 @@ impl Host {
     }
 
     fn gated(address: &str, config: Config, gate: Option<Arc<dyn Gate>>) -> Self {
+        Self::seeded(address, config, gate, 1)
+    }
+
+    fn seeded(address: &str, config: Config, gate: Option<Arc<dyn Gate>>, seed: u64) -> Self {
         let counters = Arc::new(Counters::default());
         let ip = Ip::new(
             ip::Config {
@@ -68,7 +73,7 @@ impl Host {
             Arc::clone(&counters),
             [7; 16],
         );
-        let random = Random::from_seed(1);
+        let random = Random::from_seed(seed);
         let mut tcp = Tcp::new(config, [7; 16], random, Arc::new(ip), Arc::clone(&counters));
         if let Some(gate) = gate {
             tcp = tcp.with_gate(gate);
