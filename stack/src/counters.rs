@@ -150,6 +150,10 @@ counters! {
     TcpChallengeAcks = "tcp_challenge_acks",
     /// Connections that left TIME-WAIT early, to stay within the limit.
     TcpTimeWaitEvicted = "tcp_time_wait_evicted",
+    /// Bytes received out of order and forgotten for want of memory.
+    TcpMemoryForgotten = "tcp_memory_forgotten",
+    /// Connections ended for want of memory.
+    TcpMemoryShed = "tcp_memory_shed",
     /// Connections accepted with the data of their SYN.
     TcpFastOpens = "tcp_fast_opens",
     /// Challenge ACKs not sent because their host had enough of them.

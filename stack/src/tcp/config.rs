@@ -66,6 +66,9 @@ pub struct Config {
     pub max_fast_open: usize,
     /// Connections of all kinds, against exhaustion of memory.
     pub max_connections: usize,
+    /// Bytes that the queues of all connections may hold, without a limit if not given: what is sent by reference counts too, be it of a
+    /// mapped file. Beyond it what is out of order is forgotten, then the least valuable connections.
+    pub max_queue_bytes: Option<usize>,
     /// Connections in TIME-WAIT; beyond that the oldest is forgotten early.
     pub max_time_wait: usize,
     /// Ports for outgoing connections that did not choose one (RFC 6056; Linux's range).
@@ -110,6 +113,7 @@ impl Default for Config {
             max_half_open: 65_536,
             max_fast_open: 1024,
             max_connections: 4_194_304,
+            max_queue_bytes: None,
             max_time_wait: 65_536,
             ephemeral_ports: 32_768..=60_999,
             cookie_secret: None,

@@ -2,7 +2,7 @@
 //! that are about *who has to look at it* and not about TCP.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -26,6 +26,8 @@ pub struct Connection {
     /// Its name.
     pub id: FourTuple,
     flags: AtomicU8,
+    /// What its queues held when somebody last looked, in bytes.
+    held: AtomicU32,
     /// Deadlines in nanoseconds, or [`NO_TIMER`].
     timers: [AtomicU64; TIMERS],
     /// Everything that TCP knows. Held only for a call; no other lock is taken and no waker called while
@@ -38,6 +40,7 @@ impl Connection {
         Self {
             id,
             flags: AtomicU8::new(0),
+            held: AtomicU32::new(0),
             timers: [const { AtomicU64::new(NO_TIMER) }; TIMERS],
             tcb: Mutex::new(tcb),
         }
@@ -89,6 +92,12 @@ impl Connection {
     /// True for the one caller that counts it among those in TIME-WAIT.
     pub(super) fn begin_time_wait(&self) -> bool {
         self.flags.fetch_or(TIME_WAIT, Ordering::AcqRel) & TIME_WAIT == 0
+    }
+
+    /// Its queues hold `bytes`; what they held before.
+    pub(super) fn swap_held(&self, bytes: usize) -> usize {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.held.swap(bytes, Ordering::Relaxed) as usize
     }
 
     /// Notes that somebody is going to look at the connection at `deadline`. False if somebody will do so

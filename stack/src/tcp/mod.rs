@@ -32,6 +32,7 @@ pub mod isn;
 mod keepalive;
 pub mod listener;
 mod listeners;
+mod memory;
 mod persist;
 mod ports;
 mod pressure;

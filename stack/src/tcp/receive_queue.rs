@@ -214,6 +214,11 @@ impl ReceiveQueue {
         at
     }
 
+    /// Drops what is held beyond gaps: the peer will send it again.
+    pub fn forget_out_of_order(&mut self) {
+        self.islands = None;
+    }
+
     /// Drops everything that was not read, when nobody will read it.
     pub fn discard(&mut self) {
         self.ready = None;

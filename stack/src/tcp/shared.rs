@@ -11,6 +11,7 @@ use super::gate::Gate;
 use super::isn::IsnGenerator;
 use super::listener::Listener;
 use super::listeners::Listeners;
+use super::memory::Memory;
 use super::ports::Ports;
 use super::pressure::Pressure;
 use super::settings::Parameters;
@@ -40,6 +41,7 @@ pub struct Tcp {
     pub(super) hushed_until: AtomicU64,
     pub(super) pressure: Pressure,
     pub(super) challenges: ChallengeLimit,
+    pub(super) memory: Memory,
     pub(super) fast_open: FastOpenCookies,
     /// Connections accepted with the data of their SYN whose handshake is not over.
     pub(super) early: AtomicUsize,
@@ -72,6 +74,7 @@ impl Tcp {
                 &local.derive(5),
             ),
             challenges: ChallengeLimit::new(config.challenges_per_second_per_host, local.derive(6)),
+            memory: Memory::new(config.max_queue_bytes),
             fast_open: FastOpenCookies::new(local.derive(7)),
             early: AtomicUsize::new(0),
             gate: None,
@@ -288,6 +291,7 @@ impl Tcp {
         if connection.end_early() {
             self.early.fetch_sub(1, Ordering::Relaxed);
         }
+        self.memory.account(connection, 0);
     }
 
     /// What a SYN that has to do with Fast Open is answered (RFC 7413 §4.2.2).

@@ -64,8 +64,13 @@ impl TcpWriter {
         tcb.take_wakers(&mut outcome.wakers);
         let (deadline, closed, hints) = (tcb.next_deadline(), tcb.is_closed(), tcb.take_hints());
         let time_wait = tcb.state() == State::TimeWait;
+        let held = tcb.held_bytes();
         let diverged = closed && tcb.error() == Some(Error::Diverged);
         drop(tcb);
+        if self.tcp.memory.account(&connection, held) {
+            let relieved = self.tcp.relieve(now).into_iter();
+            outcome.output.extend(relieved.filter(|it| it.schedule()));
+        }
         if time_wait {
             self.tcp.enter_time_wait(&connection);
         }

@@ -9,6 +9,7 @@ mod errors;
 mod fast_open;
 mod fields;
 mod goodput;
+mod memory;
 mod options;
 mod sharing;
 mod timers;
