@@ -17,6 +17,7 @@ fn target(name: &str) -> fn(&[u8]) {
 }
 
 #[test_case("parsers")]
+#[test_case("frames")]
 #[test_case("reassembly")]
 #[test_case("receive_queue")]
 #[test_case("connection")]

@@ -153,7 +153,7 @@ impl Tcb {
     /// True when no more bytes will come, in order; the error when they do not come because of one.
     pub(super) fn at_end(&self) -> Result<bool, Error> {
         let fin = self.rcv.fin != NEVER && self.horizon() > self.rcv.fin;
-        if fin || self.rcv.shut {
+        if fin || self.shut {
             return Ok(true);
         }
         match self.error {

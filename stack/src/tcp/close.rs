@@ -43,7 +43,7 @@ impl Tcb {
 
     /// No more reading: what has arrived can still be read, then there is an end. The peer is not told.
     pub fn shutdown_read(&mut self) {
-        self.rcv.shut = true;
+        self.shut = true;
     }
 
     /// Nobody holds the connection any more. What was written is still delivered, followed by FIN; but if

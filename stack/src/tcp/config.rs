@@ -214,6 +214,8 @@ pub struct ListenOptions {
     pub backlog: usize,
     /// Others that say so too may listen on the same address and port; connections are spread over them.
     pub reuse_port: bool,
+    /// On `[::]`: take no connections over IPv4 (`IPV6_V6ONLY`); without, both, as in Linux.
+    pub only_v6: bool,
     /// Half-open connections of this listener.
     pub max_half_open: usize,
     /// Answer further SYNs with cookies (RFC 4987 §3.6); without, the oldest half-open connection goes.
@@ -232,6 +234,7 @@ impl Default for ListenOptions {
         Self {
             backlog: 4096,
             reuse_port: false,
+            only_v6: false,
             max_half_open: 4096,
             syn_cookies: true,
             fast_open: false,

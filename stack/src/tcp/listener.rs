@@ -27,6 +27,8 @@ pub struct Listener {
     pub(super) local: SocketAddr,
     /// Others may listen there too.
     pub(super) shared: bool,
+    /// On `[::]`: connections over IPv4 are for others.
+    pub(super) only_v6: bool,
     /// Tells those apart.
     pub(super) number: u64,
     backlog: usize,
@@ -79,6 +81,7 @@ impl Listener {
         Self {
             local,
             shared: options.reuse_port,
+            only_v6: options.only_v6,
             number,
             backlog: options.backlog,
             max_half_open: options.max_half_open.max(1),

@@ -1,4 +1,5 @@
-//! Which listener a connection is for (RFC 9293 §3.10.7.2): one on its very address before one on all addresses.
+//! Which listener a connection is for (RFC 9293 §3.10.7.2): one on its very address before one on all addresses of its
+//! family, and that before one on `[::]`, which takes connections over IPv4 too unless it says otherwise (RFC 3493 §5.3).
 //!
 //! Several may listen on one address and port if all of them say so (like `SO_REUSEPORT`). Connections are spread over
 //! them by a keyed hash, each listener having its own: when one comes or goes, only its own connections move.
@@ -39,7 +40,10 @@ impl Listeners {
     /// The listener for the connection of that name.
     pub(super) fn find(&self, id: &FourTuple) -> Option<Arc<Listener>> {
         let groups = self.groups.read();
-        let group = places(id.local, id.local_port).find_map(|place| groups.get(&place))?;
+        let group = places(id.local, id.local_port).find_map(|place| {
+            let group = groups.get(&place)?;
+            takes(group, id.local).then_some(group)
+        })?;
         match &group[..] {
             [only] => Some(Arc::clone(only)),
             several => several
@@ -52,7 +56,10 @@ impl Listeners {
     /// True if somebody listens there.
     pub(super) fn listens(&self, address: IpAddr, port: u16) -> bool {
         let groups = self.groups.read();
-        places(address, port).any(|place| groups.contains_key(&place))
+        places(address, port).any(|place| {
+            let group = groups.get(&place);
+            group.is_some_and(|group| takes(group, address))
+        })
     }
 
     /// A half-open connection ended, whoever has it.
@@ -71,13 +78,14 @@ impl Listeners {
         options: ListenOptions,
     ) -> Result<Arc<Listener>, Error> {
         let mut groups = self.groups.write();
-        let group = groups.get_mut(&local);
         let shared = options.reuse_port;
-        if let Some(group) = &group
-            && !(shared && group.iter().all(|it| it.shared))
-        {
+        let clash = |group: &Group| !(shared && group.iter().all(|it| it.shared));
+        let other = counterpart(local).and_then(|place| groups.get(&place));
+        let meets = |group: &&Group| !options.only_v6 && group.iter().all(|it| !it.only_v6);
+        if other.filter(meets).is_some_and(clash) || groups.get(&local).is_some_and(clash) {
             return Err(Error::AddressInUse);
         }
+        let group = groups.get_mut(&local);
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let listener = Arc::new(Listener::new(local, options, number, self.keyed.clone()));
         match group {
@@ -108,9 +116,30 @@ impl Listeners {
 /// on all of both. The unspecified IPv6 address stands for IPv4 too, as it does for the sockets of most
 /// systems (RFC 3493 §3.7).
 fn places(address: IpAddr, port: u16) -> impl Iterator<Item = SocketAddr> {
-    [address, unspecified(address), Ipv6Addr::UNSPECIFIED.into()]
+    let both = address
+        .is_ipv4()
+        .then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    [address, unspecified(address)]
         .into_iter()
+        .chain(both)
         .map(move |address| SocketAddr::new(address, port))
+}
+
+/// True if `group` takes connections to `address`, given where it is.
+fn takes(group: &Group, address: IpAddr) -> bool {
+    group
+        .iter()
+        .all(|it| it.local.is_ipv4() == address.is_ipv4() || !it.only_v6)
+}
+
+/// Where a listener would take the same connections from one on all addresses at `local`.
+fn counterpart(local: SocketAddr) -> Option<SocketAddr> {
+    let other = match local.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        _ => return None,
+    };
+    Some(SocketAddr::new(other, local.port()))
 }
 
 const fn unspecified(family_of: IpAddr) -> IpAddr {

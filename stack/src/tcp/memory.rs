@@ -59,6 +59,10 @@ impl Memory {
         self.held() > limit
     }
 
+    fn is_full(&self) -> bool {
+        self.limit.is_some_and(|limit| self.held() > limit)
+    }
+
     /// So much may be held when enough was given back.
     fn target(&self) -> usize {
         self.limit.map_or(usize::MAX, |limit| limit - limit / 8)
@@ -95,8 +99,11 @@ impl Tcp {
                 holders.push((value, connection));
             }
         }
-        holders.sort_unstable_by_key(|&(value, _)| value);
         let mut gone = Vec::new();
+        if !self.memory.is_full() {
+            return gone;
+        }
+        holders.sort_unstable_by_key(|&(value, _)| value);
         for (value, connection) in holders {
             if self.memory.held() <= self.memory.target() {
                 break;

@@ -112,6 +112,7 @@ impl Tcb {
             state,
             passive: _, // in the record
             released,
+            shut,
             error: _, // none in a synchronised state
             soft_error,
             pending: _, // an ACK is sent on import; what else is pending follows from the timers
@@ -145,7 +146,7 @@ impl Tcb {
             soft_error: *soft_error,
             ts_recent: timestamps.recent,
             send: snd.export(send_queue.start(), queue),
-            receive: rcv.export(receive_queue),
+            receive: rcv.export(*shut, receive_queue),
             urgent: urgent.as_deref().copied(),
             resumed: resumed.as_deref().copied(),
             gating: gating.as_deref().cloned(),
@@ -225,8 +226,8 @@ impl Tcb {
         rcv.fin = fin.unwrap_or(NEVER);
         rcv.limit = limit;
         rcv.mss = mss;
-        rcv.shut = shut;
         rcv.tuned = consumed;
+        self.shut = shut;
         let mut queue = ReceiveQueue::new(consumed);
         let mut at = consumed;
         for bytes in in_order {
@@ -292,7 +293,7 @@ impl SendSpace {
 }
 
 impl ReceiveSpace {
-    fn export(&self, queue: &ReceiveQueue) -> ReceiveHalf {
+    fn export(&self, shut: bool, queue: &ReceiveQueue) -> ReceiveHalf {
         let Self {
             irs: _, // in the record
             nxt,
@@ -309,7 +310,6 @@ impl ReceiveSpace {
             mss,
             scale: _, // in the record
             quick: _,
-            shut,
         } = *self;
         ReceiveHalf {
             nxt,

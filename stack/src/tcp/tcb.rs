@@ -45,6 +45,8 @@ pub struct Tcb {
     pub(super) passive: bool,
     /// Nobody holds the connection any more: data that arrives has no reader.
     pub(super) released: bool,
+    /// No more reading: what is left in the receive queue is the last.
+    pub(super) shut: bool,
     pub(super) error: Option<Error>,
     /// What a router said, kept until the connection gives up (RFC 5461).
     pub(super) soft_error: Option<Error>,
@@ -150,8 +152,6 @@ pub(super) struct ReceiveSpace {
     pub scale: u8,
     /// ACKs that are still to be sent at once.
     pub quick: u8,
-    /// No more reading: what is left in the queue is the last.
-    pub shut: bool,
 }
 
 /// What is to be sent besides data.
@@ -268,6 +268,7 @@ impl Tcb {
             state: State::Closed,
             passive: false,
             released: false,
+            shut: false,
             error: None,
             soft_error: None,
             pending: Pending::default(),
@@ -430,7 +431,6 @@ impl ReceiveSpace {
             mss: 0,
             scale,
             quick: QUICK_ACKS,
-            shut: false,
         }
     }
 }

@@ -19,6 +19,8 @@ const BLACK_HOLE_AFTER: u8 = 2;
 const MAX_OPTIONS_BYTES: u64 = 40;
 /// Retransmissions of a SYN-ACK: a minute, as Linux.
 const SYN_ACK_RETRIES: u8 = 5;
+/// Time-outs in a row after which the application can learn of them (RFC 9293 §3.8.3, SHLD-9, SHLD-10).
+const R1: u8 = 3;
 /// Two of the longest time-outs: one answer may be lost.
 const CLOSED_WINDOW_HEARD_WITHIN: Duration = Duration::from_secs(240);
 /// Time-outs of a connection that nobody holds any more (as Linux, `tcp_orphan_retries`).
@@ -204,6 +206,10 @@ impl Tcb {
             let error = self.soft_error.take().unwrap_or(Error::TimedOut);
             self.finish(Some(error));
             return;
+        }
+        if self.statistics.retries == R1 {
+            // For who asks; a router that said something more precise was heard before or will be.
+            self.soft_error = self.soft_error.or(Some(Error::TimedOut));
         }
         self.rtt.back_off();
         if self.state.is_synchronized() {

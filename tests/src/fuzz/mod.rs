@@ -4,6 +4,7 @@
 //! something, and random ones, in an ordinary test.
 
 pub mod connection;
+pub mod frames;
 pub mod host;
 pub mod pair;
 pub mod parsers;
@@ -14,8 +15,9 @@ pub mod receive_queue;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them, by the names of their folders of inputs.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("parsers", parsers::run),
+    ("frames", frames::run),
     ("reassembly", reassembly::run),
     ("receive_queue", receive_queue::run),
     ("connection", connection::run),

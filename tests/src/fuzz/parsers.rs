@@ -1,11 +1,12 @@
 //! Any bytes as every header: nothing panics, and what is understood is written the same way again.
 
-use outlive::wire::{arp, ethernet, icmpv4, ipv4, ipv6, tcp, udp};
+use outlive::wire::{arp, ethernet, icmpv4, icmpv6, ipv4, ipv6, ipv6_extension, ndp, tcp, udp};
 
 /// Runs one input.
 pub fn run(bytes: &[u8]) {
     link(bytes);
     internet(bytes);
+    ipv6(bytes);
     transport(bytes);
 }
 
@@ -35,13 +36,29 @@ fn internet(bytes: &[u8]) {
     for (_, range) in ipv4::options(bytes).flatten() {
         assert!(range.len() >= 2 && range.end <= bytes.len());
     }
-    if let Ok(header) = ipv6::parse(bytes) {
-        assert!(ipv6::HEADER_LEN + usize::from(header.payload_len) <= bytes.len());
-    }
     if let Ok(message) = icmpv4::parse(bytes) {
         let mut again = [0; icmpv4::HEADER_LEN];
         message.emit(&mut again);
         assert_eq!(icmpv4::parse(&again), Ok(message));
+    }
+}
+
+fn ipv6(bytes: &[u8]) {
+    if let Ok(header) = ipv6::parse(bytes) {
+        assert!(ipv6::HEADER_LEN + usize::from(header.payload_len) <= bytes.len());
+    }
+    let _ = ipv6_extension::parse(bytes);
+    let _ = ipv6_extension::routing(bytes);
+    // Each option takes something: this ends.
+    let _ = ipv6_extension::options(bytes)
+        .take_while(Result::is_ok)
+        .count();
+    let _ = ipv6_extension::parse_fragment(bytes);
+    let _ = icmpv6::parse(bytes);
+    if let Ok((message, options)) = ndp::parse(bytes) {
+        let mut again = vec![0; message.emitted_len(&options)];
+        message.emit(&options, &mut again);
+        assert_eq!(ndp::parse(&again), Ok((message, options)));
     }
 }
 

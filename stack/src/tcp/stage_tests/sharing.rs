@@ -1,4 +1,4 @@
-//! Several listeners on one port (like `SO_REUSEPORT`).
+//! Several listeners on one port (like `SO_REUSEPORT`), and one for both families.
 
 use super::*;
 
@@ -68,4 +68,34 @@ fn when_one_goes_the_others_keep_theirs() {
     net.client.connect(net.now);
     net.settle();
     assert_eq!(accepted(&mut net, &second).len(), 1);
+}
+
+#[test]
+fn a_listener_on_all_addresses_of_ipv6_takes_ipv4_too_unless_it_says_otherwise() {
+    let everywhere = |text: &str| SocketAddr::new(text.parse().unwrap(), 80);
+    let only = ListenOptions {
+        only_v6: true,
+        ..ListenOptions::default()
+    };
+    let mut net = Net::new();
+    let listen = |net: &Net, at, options: &ListenOptions| {
+        net.server.tcp.listen(everywhere(at), options.clone())
+    };
+    let both = listen(&net, "::", &ListenOptions::default()).unwrap();
+    net.client.connect(net.now);
+    net.settle();
+    assert_eq!(accepted(&mut net, &both).len(), 1);
+    let taken = listen(&net, "0.0.0.0", &ListenOptions::default());
+    assert_eq!(taken.err(), Some(Error::AddressInUse));
+
+    let mut net = Net::new();
+    let ipv6 = listen(&net, "::", &only).unwrap();
+    let client = net.client.connect(net.now);
+    net.settle();
+    assert_eq!(error(&client), Some(Error::Refused));
+    let ipv4 = listen(&net, "0.0.0.0", &ListenOptions::default()).unwrap();
+    net.client.connect(net.now);
+    net.settle();
+    assert_eq!(accepted(&mut net, &ipv4).len(), 1);
+    assert!(accepted(&mut net, &ipv6).is_empty());
 }

@@ -38,3 +38,19 @@ fn a_soft_error_can_be_learned_and_passes_with_an_ack() {
         assert_eq!(pair.tcb(CLIENT).soft_error(), None);
     }
 }
+
+#[test]
+fn after_three_time_outs_the_application_can_learn_of_it() {
+    // R1 of RFC 9293 §3.8.3, SHLD-9, SHLD-10.
+    let mut pair = Pair::established(defaults(), defaults());
+    pair.filter = Box::new(|_| Fate::Drop);
+    pair.write(CLIENT, b"on its way");
+    pair.run_to(|pair| pair.tcb(CLIENT).info().retries == 2);
+    assert_eq!(pair.tcb(CLIENT).soft_error(), None);
+    pair.run_to(|pair| pair.tcb(CLIENT).info().retries == 3);
+    assert_eq!(pair.tcb(CLIENT).soft_error(), Some(Error::TimedOut));
+    assert_eq!(pair.error(CLIENT), None);
+    pair.filter = Box::new(|_| Fate::Deliver);
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!(pair.tcb(CLIENT).soft_error(), None);
+}
