@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| outlive_tests::fuzz::frames::run(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| outlive_fuzz::frames::run(bytes));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| outlive_tests::fuzz::reassembly::run(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| outlive_fuzz::reassembly::run(bytes));

@@ -79,13 +79,12 @@ impl Listeners {
     ) -> Result<Arc<Listener>, Error> {
         let mut groups = self.groups.write();
         let shared = options.reuse_port;
-        let clash = |group: &Group| !(shared && group.iter().all(|it| it.shared));
-        let other = counterpart(local).and_then(|place| groups.get(&place));
-        let meets = |group: &&Group| !options.only_v6 && group.iter().all(|it| !it.only_v6);
-        if other.filter(meets).is_some_and(clash) || groups.get(&local).is_some_and(clash) {
+        let group = groups.get_mut(&local);
+        if let Some(group) = &group
+            && !(shared && group.iter().all(|it| it.shared))
+        {
             return Err(Error::AddressInUse);
         }
-        let group = groups.get_mut(&local);
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let listener = Arc::new(Listener::new(local, options, number, self.keyed.clone()));
         match group {
@@ -130,16 +129,6 @@ fn takes(group: &Group, address: IpAddr) -> bool {
     group
         .iter()
         .all(|it| it.local.is_ipv4() == address.is_ipv4() || !it.only_v6)
-}
-
-/// Where a listener would take the same connections from one on all addresses at `local`.
-fn counterpart(local: SocketAddr) -> Option<SocketAddr> {
-    let other = match local.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        _ => return None,
-    };
-    Some(SocketAddr::new(other, local.port()))
 }
 
 const fn unspecified(family_of: IpAddr) -> IpAddr {
