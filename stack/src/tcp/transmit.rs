@@ -95,8 +95,10 @@ impl Tcb {
         if !self.timers.retransmitting() {
             self.timers.start_retransmit(now + self.rtt.rto());
         }
+        let answers = self.state == State::SynReceived;
+        let ecn = self.ecn_flags_of_syn(answers, retransmission);
         let mut draft = Draft {
-            flags: Flags::SYN,
+            flags: Flags::SYN.with(ecn),
             retransmission,
             ..Draft::default()
         };
