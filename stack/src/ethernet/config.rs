@@ -20,6 +20,9 @@ pub struct Config {
     /// Another host may take our addresses over, with the same station: a frame that comes from our own
     /// station means that it is not silent, and we announce ourselves again.
     pub shared: bool,
+    /// What frames say that they come from, if not our station. A network that never sees our station as a source
+    /// never learns where it is, and brings what is for it to everybody: to all hosts that share it.
+    pub source: Option<MacAddr>,
     /// Tell routers and switches which groups we listen to (IGMP, MLD).
     pub tell_groups: bool,
     /// Listen to IPv6 routers: which of them lead out, which networks are on the link, and addresses that
@@ -38,6 +41,7 @@ impl Default for Config {
             conflict: ConflictTimes::default(),
             station: None,
             shared: false,
+            source: None,
             tell_groups: true,
             autoconfigure: false,
             stable_secret: None,

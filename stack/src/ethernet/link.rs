@@ -355,7 +355,7 @@ impl Link {
     pub(super) fn put_header(&self, frame: &mut TxFrame, destination: MacAddr, ether_type: u16) {
         let header = Header {
             destination,
-            source: self.mac,
+            source: self.config.source.unwrap_or(self.mac),
             vlan_tci: self.vlan,
             ether_type,
         };

@@ -4,13 +4,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+
 use super::carrier::{Carrier, Channel};
 use super::forward::Forwarded;
 use super::membership::Lease;
 use super::message::Message;
+use super::overheard::Overheard;
 use super::view::HostId;
 use crate::engine::Permit;
-use crate::ip::RxPacket;
+use crate::ip::{Cast, RxPacket};
 use crate::time::Instant;
 
 /// The engine's permit.
@@ -19,6 +22,13 @@ pub(crate) struct Door {
     open: AtomicBool,
     /// Until when (in nanoseconds) datagrams that arrive at the closed door are sent on.
     forwards_until: AtomicU64,
+    /// The other host gets by itself what comes to this one.
+    both_hear: AtomicBool,
+    /// Whoever may have to take over keeps what the network brings to it as well.
+    overhears: AtomicBool,
+    pub(crate) overheard: Mutex<Overheard>,
+    /// The time of the last batch.
+    now_ns: AtomicU64,
     carrier: Arc<dyn Carrier>,
     peer: HostId,
 }
@@ -29,6 +39,10 @@ impl Door {
             lease,
             open: AtomicBool::new(false),
             forwards_until: AtomicU64::new(0),
+            both_hear: AtomicBool::new(false),
+            overhears: AtomicBool::new(false),
+            overheard: Mutex::default(),
+            now_ns: AtomicU64::new(0),
             carrier,
             peer,
         }
@@ -45,6 +59,19 @@ impl Door {
 
     pub(crate) fn close(&self) {
         self.open.store(false, Ordering::Release);
+    }
+
+    /// Nothing has to be sent on.
+    pub(crate) fn both_hear(&self) {
+        self.both_hear.store(true, Ordering::Release);
+    }
+
+    /// What arrives at the closed door is kept for the case that this host takes over; or is not.
+    pub(crate) fn overhear(&self, overhears: bool) {
+        self.overhears.store(overhears, Ordering::Release);
+        if !overhears {
+            self.overheard.lock().clear();
+        }
     }
 
     /// What arrives until then goes to the other host.
@@ -69,10 +96,26 @@ impl Permit for Door {
     }
 
     fn diverts(&self, now: Instant) -> bool {
-        self.is_forwarding(now)
+        self.now_ns.store(now.as_nanos(), Ordering::Relaxed);
+        self.is_forwarding(now) || self.overhears.load(Ordering::Acquire)
     }
 
     fn divert(&self, packets: Vec<RxPacket>) {
+        let now = Instant::from_nanos(self.now_ns.load(Ordering::Relaxed));
+        if packets.is_empty() {
+            return;
+        }
+        if !self.is_forwarding(now) || self.both_hear.load(Ordering::Acquire) {
+            let packets = packets.into_iter();
+            let packets = packets
+                .filter(|packet| packet.cast == Cast::Unicast)
+                .collect();
+            let left_out = self.overheard.lock().keep(now, packets);
+            if left_out > 0 {
+                tracing::debug!(left_out, "overheard more than is kept");
+            }
+            return;
+        }
         for packet in packets.into_iter().filter_map(Forwarded::from_packet) {
             let message = Message::Forward(packet).to_bytes();
             self.carrier.send(self.peer, Channel::Bulk, message);

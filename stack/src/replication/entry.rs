@@ -4,11 +4,8 @@
 //! Entries name a connection by a number that is never given twice, so that what is late can never be
 //! taken for a change of a later connection between the same ports.
 
-use bytes::Bytes;
-
-use super::decisions::Logged;
 use crate::tcp::FourTuple;
-use crate::tcp::gate::{Mark, Pieces, Point, Terms};
+use crate::tcp::gate::{Mark, Note, Pieces, Terms};
 use crate::tcp::record::Record;
 
 /// Most bytes of a stream in one entry; longer stretches become several.
@@ -74,35 +71,11 @@ pub enum Change {
     },
     /// A RST was decided. Committed before it leaves.
     Abort,
-    /// The peer has acknowledged our stream up to here.
-    Anchor {
-        /// That position.
-        position: u64,
-        /// The digest of our stream.
-        mark: Option<Mark>,
-    },
-    /// The application can continue from here; what was kept for going on from earlier is dropped.
-    Point(Box<Point>),
-    /// The application decided something that a replay could not find out.
-    Decision(Logged),
-    /// Output of an application that cannot repeat itself.
-    Output {
-        /// Position of the first byte.
-        from: u64,
-        /// Input consumed when it was written.
-        input: u64,
-        /// The bytes.
-        bytes: Bytes,
-        /// The state that this leads to, if the application gave one.
-        state: Option<Bytes>,
-    },
-    /// Nobody can take over this connection, at least until its next point.
-    Unprotected(Reason),
+    /// What helps another host to go on. A point drops what was kept for going on from earlier.
+    Note(Note),
     /// The input that is kept of a hot connection is dropped: its application follows along, and no third
     /// host can be brought up.
     Shed,
-    /// Both FINs are acknowledged.
-    TimeWait,
     /// It is over.
     Closed,
 }

@@ -6,6 +6,7 @@ use super::backup::{News, What};
 use super::entry::{Change, Entry, Reason};
 use super::journal::{Journal, Misfit};
 use super::message::Hint;
+use crate::tcp::gate::Note;
 
 /// Memory that a journal takes besides the bytes kept in it, roughly.
 const OVERHEAD_BYTES: usize = 512;
@@ -177,6 +178,20 @@ impl Journals {
         }
     }
 
+    /// The journals of both hosts are the same, and entries of a new owner follow: what applies only to the one
+    /// who has been serving, or was told of it, is over. Whoever follows along from now on is told where to begin.
+    pub(crate) fn go_on(&mut self) {
+        for (&number, kept) in &mut self.kept {
+            let before = kept.journal.bytes();
+            kept.journal.share();
+            self.bytes = self.bytes + kept.journal.bytes() - before;
+            (kept.shared, kept.sent_to, kept.touched) = (true, 0, 0);
+            if let Some(news) = self.news.as_mut().filter(|_| kept.journal.hot) {
+                news.push(News::start(number, &kept.journal));
+            }
+        }
+    }
+
     /// Takes an entry, the `index`th of its log. An entry of a connection that is not known changes
     /// nothing: it was not kept, or is over.
     ///
@@ -221,7 +236,8 @@ impl Journals {
                 let (before, was_hot) = (kept.journal.bytes(), kept.journal.hot);
                 let result = kept.journal.apply(change);
                 if result.is_err() {
-                    let _ = kept.journal.apply(&Change::Unprotected(Reason::Diverged));
+                    let lost = Change::Note(Note::Unprotected(Reason::Diverged));
+                    let _ = kept.journal.apply(&lost);
                 }
                 kept.touched = index;
                 if let Some(news) = &mut self.news {

@@ -33,6 +33,7 @@ mod journals;
 pub mod membership;
 pub mod message;
 pub mod node;
+mod overheard;
 mod primary;
 mod replica;
 mod service;

@@ -56,7 +56,7 @@ impl Replica {
         let backing = match (self.role, &self.standing) {
             (Role::Backup, _) if self.backup.is_joining() => Backing::Joining,
             (Role::Backup, _) if self.view.in_sync.contains(self.me()) => Backing::Synced,
-            (Role::Primary, Standing::Joining(_)) => Backing::Joining,
+            (Role::Primary, Standing::Joining(_) | Standing::Parted(_)) => Backing::Joining,
             (Role::Primary, Standing::CatchingUp { .. }) => Backing::CatchingUp,
             (Role::Primary, Standing::Synced) => Backing::Synced,
             _ => Backing::Alone,

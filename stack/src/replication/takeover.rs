@@ -108,6 +108,8 @@ fn restored(journal: &Journal) -> Restored {
         } else {
             journal.point.output
         },
+        // Whoever has read the end reads it once more.
+        input: journal.point.input.min(journal.data_end()),
         ..journal.point.clone()
     };
     debug_assert!(

@@ -3,7 +3,8 @@
 //!
 //! Checked on every frame that a host sends (RFC 9293 unless noted):
 //! checksums, lengths and options are right and the MTU is kept; the ACK number never goes back, never
-//! covers what did not arrive; the right edge of the window never moves left; no data beyond the window
+//! covers what did not arrive; the right edge of the window never moves left (nor does that of SYNs, whose windows
+//! have no scale); no data beyond the window
 //! that has arrived (but for a probe of one byte) nor above the peer's MSS; a retransmission carries
 //! the same bytes; nothing follows a FIN; SACK blocks name only what arrived (RFC 2018, RFC 2883);
 //! TSval never goes back and TSecr is one that arrived (RFC 7323).
@@ -30,6 +31,8 @@ struct Flow {
     fin_at: Option<i64>,
     last_ack: i64,
     right_edge: i64,
+    /// That of the SYNs alone.
+    syn_edge: i64,
     last_tsval: Option<u32>,
     /// What of this direction has arrived.
     arrived: Ranges,
@@ -44,6 +47,13 @@ struct Flow {
     unanswered: (u32, u32),
     /// The most of these.
     most_unanswered: u32,
+}
+
+/// Who sends.
+#[derive(Clone, Copy, Debug)]
+struct Sender {
+    strict: bool,
+    stranger: bool,
 }
 
 /// Watches all links of a world.
@@ -71,6 +81,21 @@ impl Watcher {
     /// # Errors
     /// Says which rule the frame breaks.
     pub fn sent(&mut self, frame: &[u8], mtu: usize, strict: bool) -> Result<(), String> {
+        self.sent_by(frame, mtu, strict, false)
+    }
+
+    /// The same; a `stranger` has inherited the connection and not yet heard its peer. A single byte that the peer
+    /// has acknowledged may be any from him, because he never had it.
+    ///
+    /// # Errors
+    /// As [`Watcher::sent`].
+    pub fn sent_by(
+        &mut self,
+        frame: &[u8],
+        mtu: usize,
+        strict: bool,
+        stranger: bool,
+    ) -> Result<(), String> {
         let decoded = decode(frame)?;
         if frame.len() > mtu + 14 && !matches!(decoded, Decoded::Other) {
             return Err(format!(
@@ -86,7 +111,8 @@ impl Watcher {
         if segment.rst {
             return Ok(());
         }
-        self.segment_sent(&segment, &frame[segment.payload.clone()], strict)
+        let sender = Sender { strict, stranger };
+        self.segment_sent(&segment, &frame[segment.payload.clone()], sender)
             .map_err(|what| format!("{what}: {}", segment.summary()))
     }
 
@@ -156,6 +182,19 @@ impl Watcher {
         acknowledged(one, other) && acknowledged(other, one)
     }
 
+    /// True for a RST that answers a segment of a connection that has ended: it is where that segment acknowledged,
+    /// and acknowledges nothing.
+    #[must_use]
+    pub fn refuses_what_has_ended(&self, rst: &Segment) -> bool {
+        let flow = self.flows.get(&(rst.source, rst.destination));
+        let within = flow.is_some_and(|flow| {
+            let at = offset(rst.seq, flow.iss);
+            flow.fin_at
+                .is_some_and(|fin_at| (1..=fin_at + 1).contains(&at))
+        });
+        within && rst.ack.is_none() && self.has_ended(rst.source, rst.destination)
+    }
+
     /// True when the receiver of `segment` has acknowledged everything in it: it drops it unseen.
     #[must_use]
     pub fn is_old(&self, segment: &Segment) -> bool {
@@ -177,7 +216,12 @@ impl Watcher {
             .unwrap_or(0)
     }
 
-    fn segment_sent(&mut self, segment: &Segment, data: &[u8], strict: bool) -> Result<(), String> {
+    fn segment_sent(
+        &mut self,
+        segment: &Segment,
+        data: &[u8],
+        sender: Sender,
+    ) -> Result<(), String> {
         let key = (segment.source, segment.destination);
         if segment.syn {
             self.syn_sent(key, segment);
@@ -190,10 +234,10 @@ impl Watcher {
         let result = match self.flows.get(&(key.1, key.0)) {
             Some(other) => {
                 let acknowledging = check_acknowledgement(&mut flow, other, segment);
-                let sending = check_data(&mut flow, Some(other), segment, data);
+                let sending = check_data(&mut flow, Some(other), segment, data, sender);
                 acknowledging.and(sending)
             }
-            None => check_data(&mut flow, None, segment, data).map(|_| false),
+            None => check_data(&mut flow, None, segment, data, sender).map(|_| false),
         };
         self.flows.insert(key, flow);
         match result {
@@ -201,7 +245,7 @@ impl Watcher {
                 self.retransmissions += u64::from(again);
                 Ok(())
             }
-            Err(what) if strict => Err(what),
+            Err(what) if sender.strict => Err(what),
             Err(_) => Ok(()),
         }
     }
@@ -288,13 +332,19 @@ fn check_acknowledgement(flow: &mut Flow, other: &Flow, segment: &Segment) -> Re
         0
     };
     let edge = ack + (i64::from(segment.window) << scale);
-    // Whoever gets a SYN-ACK again takes nothing from its window, which has no scale.
-    let again = segment.syn && flow.right_edge > 0;
-    if edge < flow.right_edge && !again {
+    // Whoever gets a SYN-ACK again takes nothing from its window, which has no scale; it says what it said.
+    let before = if segment.syn {
+        flow.syn_edge
+    } else {
+        flow.right_edge
+    };
+    if edge < before {
         return Err(format!(
-            "the window's right edge moves left from {} to {edge}",
-            flow.right_edge
+            "the window's right edge moves left from {before} to {edge}"
         ));
+    }
+    if segment.syn {
+        flow.syn_edge = edge;
     }
     flow.right_edge = edge.max(flow.right_edge);
     check_sack(flow, other, segment, ack)?;
@@ -360,6 +410,7 @@ fn check_data(
     other: Option<&Flow>,
     segment: &Segment,
     data: &[u8],
+    sender: Sender,
 ) -> Result<bool, String> {
     let start = offset(segment.seq, flow.iss) + i64::from(segment.syn);
     let end = start + data.len() as i64;
@@ -403,7 +454,7 @@ fn check_data(
     // A probe by an owner that never had the byte: its receiver has acknowledged it, and drops it unseen.
     let acknowledged = other.is_some_and(|other| other.last_ack >= end);
     let differs = flow.sent[from..from + overlap] != data[..overlap];
-    if differs && !(probe && acknowledged) {
+    if differs && !(probe && acknowledged && sender.stranger) {
         return Err("a retransmission with other bytes".into());
     }
     flow.sent.extend_from_slice(&data[overlap..]);
@@ -498,6 +549,18 @@ mod tests {
             let error = Wire::connected().carry(&frame).expect_err(rule);
             assert!(error.contains(rule), "{rule}: {error}");
         }
+    }
+
+    #[test]
+    fn only_a_stranger_probes_with_a_byte_that_he_never_had() {
+        let mut wire = Wire::connected();
+        wire.carry(&frame(1, ".", 101, 501, 1000, b"hello"))
+            .unwrap();
+        let probe = frame(1, ".", 101, 501, 1000, &[0]);
+        assert!(wire.0.sent_by(&probe, 1500, true, true).is_err());
+        wire.carry(&frame(2, ".", 501, 106, 995, b"")).unwrap();
+        assert!(wire.0.sent_by(&probe, 1500, true, false).is_err());
+        wire.0.sent_by(&probe, 1500, true, true).unwrap();
     }
 
     #[test]

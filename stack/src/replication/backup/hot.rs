@@ -4,7 +4,7 @@ use super::super::entry::Change;
 use super::super::journal::Journal;
 use super::super::takeover;
 use crate::replication::decisions::Logged;
-use crate::tcp::gate::{Mark, Pieces};
+use crate::tcp::gate::{Mark, Note, Pieces};
 use crate::tcp::{Adoption, FourTuple};
 use crate::time::Instant;
 
@@ -38,6 +38,17 @@ pub(crate) enum What {
 }
 
 impl News {
+    /// An application is to follow.
+    pub(crate) fn start(number: u64, journal: &Journal) -> Self {
+        // Dormant, nothing is probed.
+        let adoption = takeover::adoption(number, journal, Instant::FAR_FUTURE);
+        Self {
+            id: journal.id,
+            number,
+            what: What::Start(Box::new(adoption)),
+        }
+    }
+
     /// What `change`, just applied, means to the application; `was_hot` before it.
     pub(crate) fn of(
         number: u64,
@@ -47,11 +58,7 @@ impl News {
     ) -> Option<Self> {
         let what = match (was_hot, journal.hot) {
             (false, false) => return None,
-            (false, true) => {
-                // Dormant, nothing is probed.
-                let adoption = takeover::adoption(number, journal, Instant::FAR_FUTURE);
-                What::Start(Box::new(adoption))
-            }
+            (false, true) => return Some(Self::start(number, journal)),
             (true, false) => What::End { fin: journal.fin },
             (true, true) => match change {
                 Change::Received {
@@ -65,9 +72,9 @@ impl News {
                     fin: *fin,
                     right_edge: *right_edge,
                 },
-                Change::Decision(decision) => What::Decision(decision.clone()),
-                &Change::Anchor { position, mark } => What::Anchor { position, mark },
-                Change::Point(point) => What::Anchor {
+                Change::Note(Note::Decision(decision)) => What::Decision(decision.clone()),
+                &Change::Note(Note::Anchor { position, mark }) => What::Anchor { position, mark },
+                Change::Note(Note::Point(point)) => What::Anchor {
                     position: point.output,
                     mark: None,
                 },

@@ -58,6 +58,26 @@ impl Backup {
         };
     }
 
+    /// What is here is the copy of a host that served until it handed over.
+    pub(crate) fn parted(at: Place) -> Self {
+        Self {
+            next: at,
+            ..Self::default()
+        }
+    }
+
+    /// The copy that is here goes on with another log.
+    ///
+    /// # Errors
+    /// When it is not the one that was meant.
+    pub(crate) fn go_on(&mut self, base: Place, first: Place) -> Result<(), Refused> {
+        if base != self.next || base == Place::default() || self.joining {
+            return Err(Refused::OtherLog);
+        }
+        self.next = first;
+        Ok(())
+    }
+
     /// The snapshot ends before `next`.
     ///
     /// # Errors

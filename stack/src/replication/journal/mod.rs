@@ -19,7 +19,7 @@ pub(crate) use self::stretch::Stretch;
 use super::decisions::Logged;
 use super::entry::{Change, Opening, Reason};
 use crate::tcp::FourTuple;
-use crate::tcp::gate::{Hot, Mark, Point, Terms};
+use crate::tcp::gate::{Hot, Mark, Note, Point, Terms};
 use crate::tcp::record::Record;
 
 /// Position of the first byte of data; position 0 is the SYN.
@@ -223,33 +223,40 @@ impl Journal {
                 self.mark = mark.or(self.mark);
             }
             Change::Abort => self.abort = true,
-            &Change::Anchor { position, mark } => {
+            Change::Note(note) => self.take_note(note)?,
+            Change::Shed if self.hot && self.lost.is_none() => {
+                self.shed = true;
+                self.skip_shed();
+            }
+            Change::Shed => self.lose(Reason::MemoryFull),
+            Change::Closed => {}
+        }
+        Ok(())
+    }
+
+    fn take_note(&mut self, note: &Note) -> Result<(), Misfit> {
+        match note {
+            &Note::Anchor { position, mark } => {
                 self.anchor = self.anchor.max(position);
                 self.output.drop_before(position);
                 self.mark = mark.or(self.mark);
             }
-            Change::Point(point) => self.take_point(point)?,
-            Change::Decision(decision) => {
+            Note::Point(point) => self.take_point(point)?,
+            Note::Decision(decision) => {
                 if self.lost.is_none() {
                     self.decision_bytes += decision.value.len();
                     self.decisions.push_back(decision.clone());
                     self.limit();
                 }
             }
-            Change::Output {
+            Note::Output {
                 from,
                 input,
                 bytes,
                 state,
             } => self.mirror(*from, *input, bytes, state.as_ref())?,
-            &Change::Unprotected(reason) => self.lose(reason),
-            Change::Shed if self.hot && self.lost.is_none() => {
-                self.shed = true;
-                self.skip_shed();
-            }
-            Change::Shed => self.lose(Reason::MemoryFull),
-            Change::TimeWait => self.begin_time_wait(),
-            Change::Closed => {}
+            &Note::Unprotected(reason) => self.lose(reason),
+            Note::TimeWait => self.begin_time_wait(),
         }
         Ok(())
     }
@@ -282,8 +289,9 @@ impl Journal {
     }
 
     fn take_point(&mut self, point: &Point) -> Result<(), Misfit> {
-        let all_read = point.input == self.data_end();
-        if point.input > self.data_end() {
+        let all_read = point.input >= self.data_end();
+        // The end of the stream may have been read too.
+        if point.input > self.committed {
             return Err(Misfit::Position);
         }
         if point.input < self.point.input {
@@ -300,13 +308,14 @@ impl Journal {
             self.decision_bytes -= decision.value.len();
         }
         if all_read {
-            self.input = Stretch::new(point.input);
+            self.input = Stretch::new(self.data_end());
             self.lost = None;
             self.shed = false;
         } else {
             self.input.drop_before(point.input);
         }
         self.point = point.clone();
+        self.point.input = point.input.min(self.data_end());
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::{FIRST_BYTE, Journal, Stretch};
 use crate::replication::entry::{Change, MAX_STREAM_BYTES, Opening, Reason};
-use crate::tcp::gate::Pieces;
+use crate::tcp::gate::{Note, Pieces};
 
 impl Journal {
     /// Calls `each` with changes that, applied to nothing, add up to this journal.
@@ -50,7 +50,7 @@ impl Journal {
         if skip_to > FIRST_BYTE || point.output > FIRST_BYTE || point.decisions > 0 {
             let mut point = point.clone();
             point.input = skip_to;
-            each(Change::Point(Box::new(point)));
+            each(Change::Note(Note::Point(Box::new(point))));
         }
         if *closed_first {
             each_some(own_fin.clone(), &mut each);
@@ -72,35 +72,36 @@ impl Journal {
         decisions
             .iter()
             .cloned()
-            .for_each(|it| each(Change::Decision(it)));
+            .for_each(|it| each(Change::Note(Note::Decision(it))));
         if terms.mirror && lost.is_none() {
-            each(Change::Anchor {
+            each(Change::Note(Note::Anchor {
                 position: output.start(),
                 mark: None,
-            });
+            }));
         }
         pieces(output, |from, bytes| {
-            each(Change::Output {
+            each(Change::Note(Note::Output {
                 from,
                 input: point.input,
                 bytes,
                 state: None,
-            });
+            }));
         });
         if !*closed_first {
             each_some(own_fin, &mut each);
         }
-        each(Change::Anchor {
+        each(Change::Note(Note::Anchor {
             position: *anchor,
             mark: *mark,
-        });
+        }));
         if *abort {
             each(Change::Abort);
         }
         if *time_wait {
-            each(Change::TimeWait);
+            each(Change::Note(Note::TimeWait));
         }
-        each_some(lost.map(Change::Unprotected), &mut each);
+        let lost = lost.map(Note::Unprotected);
+        each_some(lost.map(Change::Note), &mut each);
     }
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::replication::entry::Reason;
-use crate::tcp::gate::{Hot, Pieces};
+use crate::tcp::gate::{Hot, Note, Pieces};
 
 pub(crate) fn opening(log_bytes: u32, mirror: bool) -> Opening {
     Opening {
@@ -45,11 +45,11 @@ fn received(journal: &Journal, bytes: &[u8], fin: bool) -> Change {
 }
 
 fn point(input: u64, output: u64) -> Change {
-    Change::Point(Box::new(Point {
+    Change::Note(Note::Point(Box::new(Point {
         input,
         output,
         ..Point::default()
-    }))
+    })))
 }
 
 #[test]
@@ -150,7 +150,14 @@ fn honest(journal: &Journal, step: &Step, decided: &mut u64) -> Change {
             position: journal.anchor + 5,
             mark: None,
         },
-        Step::Anchor(by) => Change::Anchor {
+        Step::Shed => Change::Shed,
+        _ => Change::Note(honest_note(journal, step, decided)),
+    }
+}
+
+fn honest_note(journal: &Journal, step: &Step, decided: &mut u64) -> Note {
+    match *step {
+        Step::Anchor(by) => Note::Anchor {
             position: (journal.anchor + by).min(if journal.terms.mirror {
                 journal.output.end()
             } else {
@@ -158,7 +165,7 @@ fn honest(journal: &Journal, step: &Step, decided: &mut u64) -> Change {
             }),
             mark: None,
         },
-        Step::Point(back) => Change::Point(Box::new(Point {
+        Step::Point(back) => Note::Point(Box::new(Point {
             input: journal
                 .data_end()
                 .saturating_sub(back)
@@ -169,20 +176,19 @@ fn honest(journal: &Journal, step: &Step, decided: &mut u64) -> Change {
         })),
         Step::Decide(len) => {
             *decided += 1;
-            Change::Decision(Logged {
+            Note::Decision(Logged {
                 seen: journal.committed,
                 value: vec![1; len].into(),
             })
         }
-        Step::Mirror(len) => Change::Output {
+        Step::Mirror(len) => Note::Output {
             from: journal.output.end(),
             input: journal.data_end(),
             bytes: vec![2; len].into(),
             state: None,
         },
-        Step::Lose => Change::Unprotected(Reason::MemoryFull),
-        Step::TimeWait => Change::TimeWait,
-        Step::Shed => Change::Shed,
+        Step::Lose => Note::Unprotected(Reason::MemoryFull),
+        _ => Note::TimeWait,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::replication::entry::{
     Change, Entry, MAX_DECISION_BYTES, MAX_STATE_BYTES, MAX_STREAM_BYTES, Opening, Reason,
 };
 use crate::tcp::FourTuple;
-use crate::tcp::gate::{Hot, Mark, Pieces, Point, Terms};
+use crate::tcp::gate::{Hot, Mark, Note, Pieces, Point, Terms};
 use crate::tcp::record::Record;
 
 /// A message that no honest peer sends.
@@ -100,37 +100,7 @@ impl Entry {
                 put_mark(mark, into);
             }
             Change::Abort => into.put_u8(ABORT),
-            &Change::Anchor { position, mark } => {
-                into.put_u8(ANCHOR);
-                into.put_u64(position);
-                put_mark(mark, into);
-            }
-            Change::Point(point) => {
-                into.put_u8(POINT);
-                put_point(point, into);
-            }
-            Change::Decision(Logged { seen, value }) => {
-                into.put_u8(DECISION);
-                into.put_u64(*seen);
-                put_bytes(value, into);
-            }
-            Change::Output {
-                from,
-                input,
-                bytes,
-                state,
-            } => {
-                into.put_u8(OUTPUT);
-                into.put_u64(*from);
-                into.put_u64(*input);
-                put_bytes(bytes, into);
-                put_state(state.as_ref(), into);
-            }
-            &Change::Unprotected(reason) => {
-                into.put_u8(UNPROTECTED);
-                into.put_u8(reason as u8);
-            }
-            Change::TimeWait => into.put_u8(TIME_WAIT),
+            Change::Note(note) => put_note(note, into),
             Change::Closed => into.put_u8(CLOSED),
             Change::Shed => into.put_u8(SHED),
         }
@@ -160,26 +130,9 @@ impl Entry {
                 mark: get_mark(from)?,
             },
             ABORT => Change::Abort,
-            ANCHOR => Change::Anchor {
-                position: from.try_get_u64()?,
-                mark: get_mark(from)?,
-            },
-            POINT => Change::Point(Box::new(get_point(from)?)),
-            DECISION => Change::Decision(Logged {
-                seen: from.try_get_u64()?,
-                value: get_bytes(from, MAX_DECISION_BYTES)?,
-            }),
-            OUTPUT => Change::Output {
-                from: from.try_get_u64()?,
-                input: from.try_get_u64()?,
-                bytes: get_bytes(from, MAX_STREAM_BYTES)?,
-                state: get_state(from)?,
-            },
-            UNPROTECTED => Change::Unprotected(get_reason(from)?),
-            TIME_WAIT => Change::TimeWait,
             CLOSED => Change::Closed,
             SHED => Change::Shed,
-            kind => return Err(Malformed::Kind(kind)),
+            kind => Change::Note(get_note(kind, from)?),
         };
         Ok(Self { connection, change })
     }
@@ -270,6 +223,65 @@ fn get_opening(from: &mut Bytes) -> Decoded<Opening> {
         mirror,
     };
     Ok(Opening { id, record, terms })
+}
+
+fn put_note(note: &Note, into: &mut BytesMut) {
+    match note {
+        &Note::Anchor { position, mark } => {
+            into.put_u8(ANCHOR);
+            into.put_u64(position);
+            put_mark(mark, into);
+        }
+        Note::Point(point) => {
+            into.put_u8(POINT);
+            put_point(point, into);
+        }
+        Note::Decision(Logged { seen, value }) => {
+            into.put_u8(DECISION);
+            into.put_u64(*seen);
+            put_bytes(value, into);
+        }
+        Note::Output {
+            from,
+            input,
+            bytes,
+            state,
+        } => {
+            into.put_u8(OUTPUT);
+            into.put_u64(*from);
+            into.put_u64(*input);
+            put_bytes(bytes, into);
+            put_state(state.as_ref(), into);
+        }
+        &Note::Unprotected(reason) => {
+            into.put_u8(UNPROTECTED);
+            into.put_u8(reason as u8);
+        }
+        Note::TimeWait => into.put_u8(TIME_WAIT),
+    }
+}
+
+fn get_note(kind: u8, from: &mut Bytes) -> Decoded<Note> {
+    Ok(match kind {
+        ANCHOR => Note::Anchor {
+            position: from.try_get_u64()?,
+            mark: get_mark(from)?,
+        },
+        POINT => Note::Point(Box::new(get_point(from)?)),
+        DECISION => Note::Decision(Logged {
+            seen: from.try_get_u64()?,
+            value: get_bytes(from, MAX_DECISION_BYTES)?,
+        }),
+        OUTPUT => Note::Output {
+            from: from.try_get_u64()?,
+            input: from.try_get_u64()?,
+            bytes: get_bytes(from, MAX_STREAM_BYTES)?,
+            state: get_state(from)?,
+        },
+        UNPROTECTED => Note::Unprotected(get_reason(from)?),
+        TIME_WAIT => Note::TimeWait,
+        kind => return Err(Malformed::Kind(kind)),
+    })
 }
 
 fn put_point(point: &Point, into: &mut BytesMut) {

@@ -56,6 +56,18 @@ pub enum Message {
         /// The first entry.
         first: Place,
     },
+    /// From a primary that took over in order, to the host that handed over: your copy is what mine was; go on from
+    /// there.
+    Continue {
+        /// Of its view.
+        epoch: Epoch,
+        /// Where the copy stands, in the log of the one that handed over.
+        base: Place,
+        /// The first entry after it, in the log of the one that took over.
+        first: Place,
+        /// What was added to the clock of all timestamps in between.
+        shift: u32,
+    },
     /// From a primary: entries, in order.
     Entries {
         /// Of its view.
@@ -114,6 +126,7 @@ const HINTS: u8 = 7;
 const FORWARD: u8 = 8;
 const UNFOLLOWED: u8 = 9;
 const SENT: u8 = 10;
+const CONTINUE: u8 = 11;
 /// Bytes of an encoded batch before its first entry.
 pub(crate) const ENTRIES_HEAD_BYTES: usize = 1 + 8 + 16 + 4;
 
@@ -142,6 +155,16 @@ impl Message {
             } => {
                 put_entries_head(*epoch, *first, entries.len() as u32, into);
                 entries.iter().for_each(|entry| entry.encode(into));
+            }
+            Self::Continue {
+                epoch,
+                base,
+                first,
+                shift,
+            } => {
+                put_head(CONTINUE, *epoch, *base, into);
+                put_place(*first, into);
+                into.put_u32(*shift);
             }
             Self::Done { epoch, next } => put_head(DONE, *epoch, *next, into),
             Self::Applied { epoch, next } => put_head(APPLIED, *epoch, *next, into),
@@ -199,6 +222,15 @@ impl Message {
                     entries,
                 }
             }
+            CONTINUE => {
+                let (epoch, base) = get_head(&mut rest)?;
+                Self::Continue {
+                    epoch,
+                    base,
+                    first: get_place(&mut rest)?,
+                    shift: rest.try_get_u32()?,
+                }
+            }
             DONE => {
                 let (epoch, next) = get_head(&mut rest)?;
                 Self::Done { epoch, next }
@@ -239,17 +271,24 @@ pub(crate) fn put_entries_head(epoch: Epoch, first: Place, count: u32, into: &mu
 fn put_head(kind: u8, epoch: Epoch, place: Place, into: &mut BytesMut) {
     into.put_u8(kind);
     into.put_u64(epoch.0);
-    into.put_u64(place.log.0);
-    into.put_u64(place.index);
+    put_place(place, into);
 }
 
 fn get_head(from: &mut Bytes) -> Decoded<(Epoch, Place)> {
     let epoch = Epoch(from.try_get_u64()?);
-    let place = Place {
+    Ok((epoch, get_place(from)?))
+}
+
+fn put_place(place: Place, into: &mut BytesMut) {
+    into.put_u64(place.log.0);
+    into.put_u64(place.index);
+}
+
+fn get_place(from: &mut Bytes) -> Decoded<Place> {
+    Ok(Place {
         log: Epoch(from.try_get_u64()?),
         index: from.try_get_u64()?,
-    };
-    Ok((epoch, place))
+    })
 }
 
 fn put_hints(kind: u8, epoch: Epoch, hints: &[Hint], into: &mut BytesMut) {

@@ -8,7 +8,7 @@ use crate::replication::decisions::Logged;
 use crate::replication::digest::{Identity, OutputDigest, Piece};
 use crate::replication::entry::{Change, Entry, Opening, Reason};
 use crate::tcp::FourTuple;
-use crate::tcp::gate::{Hot, Mark, Point, Terms};
+use crate::tcp::gate::{Hot, Mark, Note, Point, Terms};
 use crate::tcp::record::Record;
 
 fn mark() -> impl Strategy<Value = Option<Mark>> {
@@ -78,10 +78,34 @@ fn opening() -> impl Strategy<Value = Opening> {
     })
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn note() -> impl Strategy<Value = Note> {
     let state = || prop::option::of(blob(50));
     let point = (any::<[u64; 3]>(), state(), prop::option::of(digest()));
     let reason = prop::sample::select(Reason::ALL.to_vec());
+    prop_oneof![
+        (any::<u64>(), mark()).prop_map(|(position, mark)| Note::Anchor { position, mark }),
+        point.prop_map(|(numbers, state, digest)| Note::Point(Box::new(Point {
+            input: numbers[0],
+            output: numbers[1],
+            decisions: numbers[2],
+            state,
+            digest,
+        }))),
+        (any::<u64>(), blob(100)).prop_map(|(seen, value)| Note::Decision(Logged { seen, value })),
+        (any::<u64>(), any::<u64>(), blob(100), state()).prop_map(|(from, input, bytes, state)| {
+            Note::Output {
+                from,
+                input,
+                bytes,
+                state,
+            }
+        }),
+        reason.prop_map(Note::Unprotected),
+        Just(Note::TimeWait),
+    ]
+}
+
+fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         opening().prop_map(|it| Change::Open(Box::new(it))),
         (any::<u64>(), blob(100), any::<bool>(), any::<u64>()).prop_map(
@@ -101,26 +125,7 @@ fn change() -> impl Strategy<Value = Change> {
         }),
         (any::<u64>(), mark()).prop_map(|(position, mark)| Change::Fin { position, mark }),
         Just(Change::Abort),
-        (any::<u64>(), mark()).prop_map(|(position, mark)| Change::Anchor { position, mark }),
-        point.prop_map(|(numbers, state, digest)| Change::Point(Box::new(Point {
-            input: numbers[0],
-            output: numbers[1],
-            decisions: numbers[2],
-            state,
-            digest,
-        }))),
-        (any::<u64>(), blob(100))
-            .prop_map(|(seen, value)| Change::Decision(Logged { seen, value })),
-        (any::<u64>(), any::<u64>(), blob(100), state()).prop_map(|(from, input, bytes, state)| {
-            Change::Output {
-                from,
-                input,
-                bytes,
-                state,
-            }
-        }),
-        reason.prop_map(Change::Unprotected),
-        Just(Change::TimeWait),
+        note().prop_map(Change::Note),
         Just(Change::Closed),
         Just(Change::Shed),
     ]

@@ -66,11 +66,11 @@ impl Node {
         if now.since(handover.since) >= HANDOVER_WITHIN {
             tracing::warn!("the handover did not come about: this host goes on");
             *self.handover.lock() = None;
-            self.service.end_handover();
+            self.service.end_handover(now);
             return;
         }
         let settled = now.since(handover.since) >= SETTLE;
-        if !settled || handover.released || self.service.status().lag_entries > 0 {
+        if !settled || handover.released || !self.service.stop() {
             return;
         }
         if !handover.parted {

@@ -72,22 +72,15 @@ fn received(from: u64, bytes: &Pieces, fin: bool, right_edge: u64, mut each: imp
     });
 }
 
+/// What is too large is not kept; long output is cut.
 fn noted(note: &Note, mut each: impl FnMut(Change)) {
+    let too_large = match note {
+        Note::Point(point) => point.state.as_ref().map_or(0, Bytes::len) > MAX_STATE_BYTES,
+        Note::Decision(decision) => decision.value.len() > MAX_DECISION_BYTES,
+        _ => false,
+    };
     match note {
-        &Note::Anchor { position, mark } => each(Change::Anchor { position, mark }),
-        Note::Point(point) => {
-            let state = point.state.as_ref().map_or(0, Bytes::len);
-            if state > MAX_STATE_BYTES {
-                each(Change::Unprotected(Reason::TooLarge));
-            } else {
-                each(Change::Point(point.clone()));
-            }
-        }
-        Note::Decision(decision) if decision.value.len() > MAX_DECISION_BYTES => {
-            each(Change::Unprotected(Reason::TooLarge));
-        }
-        Note::Decision(decision) => each(Change::Decision(decision.clone())),
-        Note::Unprotected(reason) => each(Change::Unprotected(*reason)),
+        _ if too_large => each(Change::Note(Note::Unprotected(Reason::TooLarge))),
         Note::Output {
             from,
             input,
@@ -96,15 +89,15 @@ fn noted(note: &Note, mut each: impl FnMut(Change)) {
         } => {
             let mut at = *from;
             for chunk in bytes.chunks(MAX_STREAM_BYTES) {
-                each(Change::Output {
+                each(Change::Note(Note::Output {
                     from: at,
                     input: *input,
                     bytes: bytes.slice_ref(chunk),
                     state: state.clone(),
-                });
+                }));
                 at += chunk.len() as u64;
             }
         }
-        Note::TimeWait => each(Change::TimeWait),
+        note => each(Change::Note(note.clone())),
     }
 }

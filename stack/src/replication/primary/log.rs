@@ -68,6 +68,15 @@ impl Log {
         }
     }
 
+    /// A log that goes on from a copy, which counts as its first entry.
+    pub(crate) fn after_copy(id: Epoch) -> Self {
+        Self {
+            next: 1,
+            applied: 1,
+            ..Self::new(id)
+        }
+    }
+
     /// The entry that will be the next.
     pub(crate) fn next(&self) -> Place {
         self.place(self.next)
@@ -183,6 +192,18 @@ impl Log {
         let again = self.sent.iter().filter(wanted);
         let again = again.map(|sent| self.again(sent));
         Some(again.collect())
+    }
+
+    /// A batch without entries, for a backup that expects `next` and lacks nothing.
+    pub(crate) fn nothing_for(&self, next: Place) -> Bytes {
+        let mut message = BytesMut::with_capacity(ENTRIES_HEAD_BYTES);
+        let at = if next == Place::default() {
+            self.place(0)
+        } else {
+            next
+        };
+        put_entries_head(self.epoch, at, 0, &mut message);
+        message.freeze()
     }
 
     /// A batch once more, perhaps in a later epoch.

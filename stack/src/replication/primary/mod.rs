@@ -13,4 +13,4 @@ mod standing;
 
 pub(crate) use self::changes::changes;
 pub(crate) use self::log::{Held, Log};
-pub(crate) use self::standing::{Snapshot, Standing};
+pub(crate) use self::standing::{Parting, Snapshot, Standing};

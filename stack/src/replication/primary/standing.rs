@@ -2,11 +2,17 @@
 
 use std::collections::VecDeque;
 
+use crate::replication::message::Place;
+use crate::time::Instant;
+
 /// Where the primary stands towards the other host.
 #[derive(Debug)]
 pub(crate) enum Standing {
     /// Nobody has a copy, and the view says so: nothing waits.
     Alone,
+    /// This host has just taken over. One that handed over in order has the same copy still, and will say so: until
+    /// then entries are kept for it. Nothing waits.
+    Parted(Parting),
     /// A copy is being made while service goes on; nothing waits for it.
     Joining(Snapshot),
     /// The copy is complete but for what is on its way; from here on everything waits for it. The view
@@ -31,6 +37,17 @@ impl Standing {
     pub(crate) const fn needs_view(&self) -> bool {
         matches!(self, Self::Synced | Self::CatchingUp { proposed: true, .. })
     }
+}
+
+/// What the host that served before has to know to go on as backup, with the copy that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Parting {
+    /// How much of its log this host had taken when it took over.
+    pub(crate) base: Place,
+    /// What was then added to the clock of all timestamps.
+    pub(crate) shift: u32,
+    /// Until then.
+    pub(crate) until: Instant,
 }
 
 /// What is still to be copied.

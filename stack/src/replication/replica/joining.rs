@@ -6,6 +6,7 @@ use crate::replication::entry::{Change, Entry, Reason};
 use crate::replication::journals::Kept;
 use crate::replication::message::{Message, Place};
 use crate::replication::view::Epoch;
+use crate::tcp::gate::Note;
 use crate::time::Instant;
 
 /// A snapshot is sent as fast as it is applied, with so much on its way.
@@ -14,15 +15,27 @@ const SNAPSHOT_WINDOW_BYTES: usize = 2 << 20;
 impl Replica {
     /// The backup tells what it has.
     pub(super) fn hello(&mut self, next: Place, effects: &mut Effects) {
-        let again = match self.standing {
-            Standing::Synced | Standing::CatchingUp { .. } => self.log.resend(next),
-            Standing::Alone | Standing::Joining(_) => None,
+        if self.takes_back(next, effects) {
+            return;
+        }
+        let (again, channel) = match self.standing {
+            Standing::Synced | Standing::CatchingUp { .. } => {
+                (self.log.resend(next), Channel::Commit)
+            }
+            // It has begun to take the copy in.
+            Standing::Joining(_) if next.log != Epoch::NONE => {
+                (self.log.resend(next), Channel::Bulk)
+            }
+            Standing::Alone | Standing::Parted(_) | Standing::Joining(_) => (None, Channel::Bulk),
         };
-        if let Some(messages) = again {
+        if let Some(mut messages) = again {
             if next.log != Epoch::NONE {
                 self.log.apply(next, &mut effects.released);
             }
-            let messages = messages.into_iter().map(|it| (Channel::Commit, it));
+            if messages.is_empty() {
+                messages.push(self.log.nothing_for(next));
+            }
+            let messages = messages.into_iter().map(|it| (channel, it));
             effects.send.extend(messages);
             return;
         }
@@ -124,8 +137,8 @@ impl Replica {
     /// The backup cannot go on with a connection but from its log.
     pub(super) fn unfollowed(&mut self, connection: u64) {
         let shed = |it: &Kept| it.journal.shed;
-        if self.journals.get(connection).is_some_and(shed) {
-            self.append(connection, Change::Unprotected(Reason::LogFull));
+        if self.stopped.is_none() && self.journals.get(connection).is_some_and(shed) {
+            self.append(connection, Change::Note(Note::Unprotected(Reason::LogFull)));
         }
     }
 }

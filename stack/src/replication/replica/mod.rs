@@ -2,7 +2,9 @@
 //! the membership decides comes in as views.
 
 mod joining;
+mod parting;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,17 +13,20 @@ use super::backup::{Backup, News};
 use super::carrier::Channel;
 use super::entry::{Change, Entry, Reason};
 use super::journals::Journals;
-use super::message::{Hint, MAX_HINTS, Message};
+use super::message::{Hint, MAX_HINTS, Message, Place};
 use super::primary::{Held, Log, Snapshot, Standing, changes};
 use super::view::{Epoch, HostId, View};
 use crate::tcp::FourTuple;
-use crate::tcp::gate::{Commit, Decision};
+use crate::tcp::gate::{Commit, Decision, Note};
 use crate::time::Instant;
 
 /// A hint tells of so much progress at least.
 const HINT_BYTES: u64 = 64 << 10;
-/// A backup asks to be brought up this often.
+/// A backup asks to be brought up this often; at first sooner.
 const HELLO_EVERY: Duration = Duration::from_millis(100);
+const FIRST_HELLO_AFTER: Duration = Duration::from_millis(5);
+/// So long a connection that was aborted is remembered.
+const ABORTS_KEPT_FOR: Duration = Duration::from_millis(10);
 /// A copy that makes no progress for so long is asked for once more: the primary may have begun it and then dropped it,
 /// when it heard only afterwards that this process is a new one.
 const JOIN_PATIENCE: Duration = Duration::from_secs(2);
@@ -79,6 +84,11 @@ pub(crate) struct Replica {
     /// Since when the oldest entry waits, or the connection to the other host is broken.
     waiting_since: Option<Instant>,
     hello_at: Instant,
+    hello_wait: Duration,
+    /// What connections asked for since this host stopped in order to hand over; none while it goes on.
+    stopped: Option<Vec<parting::Asked>>,
+    /// Connections that were aborted here, and until when the other host is not told that they are over.
+    aborted: VecDeque<(Instant, u64)>,
 }
 
 impl Replica {
@@ -96,6 +106,9 @@ impl Replica {
             copy_lost: false,
             waiting_since: None,
             hello_at: Instant::FAR_FUTURE,
+            hello_wait: FIRST_HELLO_AFTER,
+            stopped: None,
+            aborted: VecDeque::new(),
         }
     }
 
@@ -116,6 +129,10 @@ impl Replica {
         let opening = matches!(commit, Commit::Record { .. });
         if !opening && self.journals.get(number).is_none() {
             return Decision::Permit;
+        }
+        if let Some(asked) = &mut self.stopped {
+            asked.push((*id, number, commit.clone()));
+            return Decision::Hold;
         }
         if self.journals.is_full() && self.journals.lost(number).is_none() && grows(commit) {
             self.make_room(number);
@@ -142,7 +159,7 @@ impl Replica {
         if followed && self.journals.get(number).is_some_and(hot) {
             self.append(number, Change::Shed);
         } else {
-            self.append(number, Change::Unprotected(Reason::MemoryFull));
+            self.append(number, Change::Note(Note::Unprotected(Reason::MemoryFull)));
         }
     }
 
@@ -157,7 +174,7 @@ impl Replica {
         let followed = match self.standing {
             Standing::Alone => false,
             Standing::Joining(_) => self.journals.get(connection).is_none_or(|kept| kept.shared),
-            Standing::CatchingUp { .. } | Standing::Synced => true,
+            Standing::Parted(_) | Standing::CatchingUp { .. } | Standing::Synced => true,
         };
         if followed {
             self.log.push(&entry);
@@ -166,15 +183,40 @@ impl Replica {
     }
 
     /// A connection is over.
-    pub(crate) fn forget(&mut self, connection: u64) {
-        if self.role == Role::Primary && self.journals.get(connection).is_some() {
-            // Whoever has a copy knows of it; a host that joins ignores what it does not know.
-            self.append(connection, Change::Closed);
+    pub(crate) fn forget(&mut self, now: Instant, connection: u64) {
+        if self.role != Role::Primary || self.stopped.is_some() {
+            return;
+        }
+        let Some(kept) = self.journals.get(connection) else {
+            return;
+        };
+        if kept.journal.abort {
+            // The RST may still be on its way out of this host. Nobody would ask for it again.
+            self.aborted.push_back((now + ABORTS_KEPT_FOR, connection));
+            return;
+        }
+        // Whoever has a copy knows of it; a host that joins ignores what it does not know.
+        self.append(connection, Change::Closed);
+    }
+
+    /// Those that were aborted, and have surely been told so.
+    fn forget_aborted(&mut self, now: Instant) {
+        if self.role != Role::Primary || self.stopped.is_some() {
+            return;
+        }
+        while let Some(&(_, connection)) = self.aborted.front().filter(|it| it.0 <= now) {
+            self.aborted.pop_front();
+            if self.journals.get(connection).is_some() {
+                self.append(connection, Change::Closed);
+            }
         }
     }
 
     /// What was gathered leaves.
     pub(crate) fn flush(&mut self, now: Instant, effects: &mut Effects) {
+        if self.keeps_for_parted(now, effects) {
+            return;
+        }
         let channel = match self.standing {
             Standing::Joining(_) => Channel::Bulk,
             _ => Channel::Commit,
@@ -204,8 +246,20 @@ impl Replica {
                 }
             }
             Role::Primary | Role::None => {}
-            Role::Backup => self.hello_at = now,
+            Role::Backup => self.hello_soon(now),
         }
+    }
+
+    /// The copy that is here is one that the view names.
+    fn goes_on_following(&self) -> bool {
+        let named = self.view.in_sync.contains(self.me);
+        named && self.backup.next() != Place::default() && !self.backup.is_joining()
+    }
+
+    /// This host is a backup, and the primary is to know what it has.
+    fn hello_soon(&mut self, now: Instant) {
+        self.hello_at = now;
+        self.hello_wait = FIRST_HELLO_AFTER;
     }
 
     /// How long something has waited for the other host, or how long it has been away.
@@ -244,31 +298,18 @@ impl Replica {
                 if matches!(self.standing, Standing::CatchingUp { .. }) {
                     self.standing = Standing::Synced;
                 }
+                self.go_on(effects);
             }
             (Role::Primary, Role::Primary) => {
                 if self.standing.needs_view() {
                     self.stand_alone(effects);
                 }
+                self.go_on(effects);
             }
-            (_, Role::Primary) => {
-                self.log = Log::new(view.epoch);
-                self.backup = Backup::default();
-                self.waiting_since = None;
-                self.standing = if peer_in_sync {
-                    Standing::Synced
-                } else {
-                    Standing::Alone
-                };
-                self.journals.share(None, peer_in_sync);
-            }
-            (Role::Primary, _) => {
-                self.journals.clear();
-                self.log = Log::new(Epoch::NONE);
-                self.standing = Standing::Alone;
-                self.backup = Backup::default();
-                self.hello_at = now;
-            }
-            _ => self.hello_at = now,
+            (_, Role::Primary) => self.begin_log(now, peer_in_sync),
+            (Role::Primary, _) => self.follow_after_serving(now),
+            (Role::Backup, _) if self.goes_on_following() => {}
+            _ => self.hello_soon(now),
         }
         before != self.role
     }
@@ -280,6 +321,7 @@ impl Replica {
             | Message::Applied { epoch, .. }
             | Message::Unfollowed { epoch, .. } => (*epoch, false),
             Message::Begin { epoch, .. }
+            | Message::Continue { epoch, .. }
             | Message::Entries { epoch, .. }
             | Message::Done { epoch, .. }
             | Message::Sent { epoch, .. }
@@ -302,6 +344,12 @@ impl Replica {
                 self.backup.begin(first, &mut self.journals);
                 self.hello_at = self.next_hello(now);
                 effects.news.append(&mut self.journals.take_news());
+            }
+            Message::Continue {
+                base, first, shift, ..
+            } => {
+                let taken = self.continued(base, first, shift);
+                self.after_entries(now, taken, effects);
             }
             Message::Entries { first, entries, .. } => {
                 let taken = self.backup.take(first, entries, &mut self.journals);
@@ -371,15 +419,23 @@ impl Replica {
                 next: self.backup.next(),
             };
             effects.send.push((Channel::Commit, hello.to_bytes()));
-            self.hello_at = now + HELLO_EVERY;
+            self.hello_at = now + self.hello_wait;
+            self.hello_wait = (self.hello_wait * 2).min(HELLO_EVERY);
         }
+        self.forget_aborted(now);
         self.flush(now, effects);
     }
 
     /// When [`Self::poll`] has something to do.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let follows = self.role == Role::Backup && self.connected;
-        Some(self.hello_at).filter(|&at| follows && at < Instant::FAR_FUTURE)
+        let hello = Some(self.hello_at).filter(|&at| follows && at < Instant::FAR_FUTURE);
+        let aborted = self.aborted.front().map(|it| it.0);
+        let aborted = aborted.filter(|_| self.role == Role::Primary && self.stopped.is_none());
+        [hello, aborted, self.parted_until()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

@@ -189,6 +189,16 @@ impl Service {
         });
     }
 
+    /// What is for this host comes to the other one as well.
+    pub(super) fn both_hear(&self) {
+        self.door.both_hear();
+    }
+
+    /// The peer is alive.
+    pub(super) fn heard_peer(&self, now: Instant) {
+        self.door.overheard.lock().heard(now);
+    }
+
     /// Whoever serves announces its addresses again: somebody else may have used them.
     pub(super) fn claim(&self) {
         if self.door.is_open()
@@ -235,10 +245,19 @@ impl Service {
         *self.parting.lock() = self.sent_positions();
     }
 
+    /// True once the peer has applied everything: from then on nothing more is written, until a view says who
+    /// serves, or the handover ends.
+    pub(super) fn stop(&self) -> bool {
+        self.replica.lock().stop()
+    }
+
     /// The handover did not come about: this host goes on.
-    pub fn end_handover(&self) {
-        let replica = self.replica.lock();
-        if replica.role == Role::Primary {
+    pub fn end_handover(&self, now: Instant) {
+        let role = self.with(now, |replica, effects| {
+            replica.go_on(effects);
+            replica.role
+        });
+        if role == Role::Primary {
             self.door.open();
         }
     }
@@ -312,7 +331,8 @@ impl Gate for Service {
     fn forget(&self, number: u64) {
         // Behind a closed door the peer has not heard of the end: whoever takes over tells it.
         if self.door.is_open() {
-            self.replica.lock().forget(number);
+            let now = Instant::from_nanos(self.now_ns.load(Ordering::Relaxed));
+            self.replica.lock().forget(now, number);
         }
     }
 }

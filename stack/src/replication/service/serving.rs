@@ -66,7 +66,10 @@ impl Service {
         }
         match role {
             Role::Primary => self.take_over(now),
-            Role::Backup | Role::None => self.surrender(now),
+            Role::Backup | Role::None => {
+                self.surrender(now);
+                self.door.overhear(true);
+            }
         }
     }
 
@@ -80,8 +83,10 @@ impl Service {
             let mut replica = self.replica.lock();
             let offset_ms = self.peer_clock_ns.load(Ordering::Relaxed) / 1_000_000;
             let shift = (offset_ms as u32).wrapping_add(TIMESTAMP_BUMP_MS);
-            replica.journals.inherit(shift);
-            Estate::new(now, &replica.journals)
+            replica.inherit(shift);
+            let estate = Estate::new(now, &replica.journals);
+            replica.inherited();
+            estate
         };
         let tcp = &stack.core().tcp;
         tcp.hush(now, HUSH);
@@ -102,8 +107,10 @@ impl Service {
             }
         }
         report.adopted = adopted.len();
+        let mut arrivals = self.door.overheard.lock().take();
+        self.door.overhear(false);
         self.door.open();
-        let arrivals = std::mem::take(&mut *self.arrivals.lock());
+        arrivals.append(&mut self.arrivals.lock());
         if !arrivals.is_empty() {
             stack.runtime().inject(arrivals);
         }

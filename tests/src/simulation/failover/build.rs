@@ -11,6 +11,7 @@ use outlive::replication::view::HostId;
 use outlive::replication::{NodeConfig, Survival};
 use outlive::socket::asynchronous::TcpListener;
 use outlive::tcp::ListenOptions;
+use outlive::wire::ethernet::MacAddr;
 use outlive_driver::{Capabilities, Instant};
 
 use super::cluster::{Cluster, FIRST_CLIENT, Setting};
@@ -18,7 +19,7 @@ use super::local_clock::LocalClock;
 use super::machine::{Client, Machine};
 use super::replica::{Disk, Replica};
 use super::server::{Alone, PORT, capabilities, configured};
-use super::serving::{Complaints, serve};
+use super::serving::{Complaints, Service, serve};
 use super::witness::Witness;
 use super::world::{Boot, World};
 use crate::simulation::host::{addresses, mac, skip_duplicate_detection};
@@ -36,11 +37,23 @@ impl Cluster {
         let server = setting.server.clone();
         let (seed, capabilities) = (setting.seed, capabilities(setting.mtu, false));
         let (clock, complaints) = (cluster.world.clock(), Rc::clone(&cluster.complaints));
+        let greeting = setting.greeting;
         let boot = move |now: Instant, tasks: &mut Tasks| {
             let config = configured(server.clone(), seed);
             let options = listen_options(&config, Survival::Unprotected);
             let server = Alone::new(&capabilities, config, now);
-            start_service(&server.stack(), tasks, &clock, &complaints, options);
+            let service = Service {
+                greeting,
+                survival: Survival::Unprotected,
+            };
+            start_service(
+                &server.stack(),
+                tasks,
+                &clock,
+                &complaints,
+                options,
+                service,
+            );
             Box::new(server) as Box<dyn Machine>
         };
         cluster.add(setting, 0, Box::new(boot));
@@ -72,6 +85,7 @@ impl Cluster {
             clients: Vec::new(),
             by_ipv6: setting.by_ipv6,
             complaints: Complaints::default(),
+            greeting: setting.greeting,
         }
     }
 
@@ -125,6 +139,7 @@ fn start_service(
     clock: &Clock,
     complaints: &Complaints,
     options: ListenOptions,
+    service: Service,
 ) {
     // Both families at once.
     let address = (std::net::Ipv6Addr::UNSPECIFIED, PORT).into();
@@ -135,6 +150,7 @@ fn start_service(
         spawner,
         listener,
         Rc::clone(complaints),
+        service,
     ));
 }
 
@@ -170,11 +186,26 @@ fn server_boot(setting: &Setting, number: u8, cluster: &Cluster) -> Boot {
         lives.set(lives.get() + 1);
         let seed = setting.seed ^ u64::from(number) << 40 ^ lives.get() << 44;
         let capabilities = capabilities(setting.mtu, setting.fused);
-        let config = configured(setting.server.clone(), seed);
-        let node = NodeConfig::new(membership_config(&setting, number, lives.get()));
+        let mut config = configured(setting.server.clone(), seed);
+        let mut node = NodeConfig::new(membership_config(&setting, number, lives.get()));
+        if setting.flooded {
+            config.ethernet.source = Some(MacAddr([2, 0, 0, 9, 1, number]));
+            node.flooded = true;
+        }
         let options = listen_options(&config, setting.survival);
         let server = Replica::new(&capabilities, config, node, &disk, now);
-        start_service(&server.stack(), tasks, &clock, &complaints, options);
+        let service = Service {
+            greeting: setting.greeting,
+            survival: setting.survival,
+        };
+        start_service(
+            &server.stack(),
+            tasks,
+            &clock,
+            &complaints,
+            options,
+            service,
+        );
         Box::new(server)
     })
 }

@@ -115,6 +115,10 @@ pub struct Seen {
     pub last_read: Option<Instant>,
     /// The longest time between two reads.
     pub gap: Duration,
+    /// When its stack last took something, and the longest time between two such moments.
+    pub last_write: Option<Instant>,
+    /// As above.
+    pub stall: Duration,
     /// It is done, whatever became of it.
     pub done: bool,
 }
@@ -130,6 +134,8 @@ impl Default for Seen {
             address: None,
             last_read: None,
             gap: Duration::ZERO,
+            last_write: None,
+            stall: Duration::ZERO,
             done: false,
         }
     }
@@ -229,7 +235,7 @@ impl Client {
     async fn write(&self) -> End {
         let (up, _) = &self.streams;
         let header = self.script.encode().len() as u64;
-        let (mut at, mut may_send, mut answered) = (0, header, 0);
+        let (mut at, mut may_send, mut answered) = (0, header, self.script.greeting);
         for step in &self.script.steps {
             may_send += step.reads(self.manner.to_end);
             answered += step.writes();
@@ -267,7 +273,12 @@ impl Client {
             *at += data.len() as u64;
             let sent = self.stream.send(data).await;
             sent.map_err(|error| End::Failed(error.kind()))?;
-            self.record.borrow_mut().sent = *at;
+            let now = self.clock.now();
+            let mut seen = self.record.borrow_mut();
+            seen.sent = *at;
+            if let Some(last) = seen.last_write.replace(now) {
+                seen.stall = seen.stall.max(now.since(last));
+            }
         }
         Ok(())
     }

@@ -15,7 +15,6 @@ use super::script::Script;
 use super::server::service;
 use super::serving::Complaints;
 use super::world::World;
-use crate::simulation::host::address;
 use crate::simulation::world::Violation;
 
 /// The witness's number in the world.
@@ -48,6 +47,10 @@ pub struct Setting {
     pub fused: bool,
     /// Clients call the service by its IPv6 address.
     pub by_ipv6: bool,
+    /// The switch never learns where the service is, and brings what is for it to both servers.
+    pub flooded: bool,
+    /// Bytes that servers say before they are asked anything.
+    pub greeting: u64,
 }
 
 impl Default for Setting {
@@ -70,6 +73,8 @@ impl Default for Setting {
             }),
             fused: false,
             by_ipv6: false,
+            flooded: false,
+            greeting: 0,
         }
     }
 }
@@ -93,6 +98,7 @@ pub struct Cluster {
     pub(super) clients: Vec<(usize, Stack)>,
     pub(super) by_ipv6: bool,
     pub(super) complaints: Complaints,
+    pub(super) greeting: u64,
 }
 
 impl Cluster {
@@ -109,13 +115,13 @@ impl Cluster {
     }
 
     /// A client begins a connection.
-    pub fn call(&mut self, client: usize, script: Script, manner: Manner) {
-        if script.aborts() {
-            let number = FIRST_CLIENT + client as u8;
-            self.world.oracle.allow_reset(address(number).into());
-        }
+    pub fn call(&mut self, client: usize, mut script: Script, manner: Manner) {
+        script.greeting = self.greeting;
         let (host, stack) = self.clients[client].clone();
         let record = Record::default();
+        if script.aborts() {
+            self.world.oracle.allow_reset(Rc::clone(&record));
+        }
         let calling = call(
             self.world.clock(),
             stack,

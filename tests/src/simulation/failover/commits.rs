@@ -14,6 +14,8 @@ use crate::decode::name_of;
 #[derive(Default)]
 pub(super) struct Commits {
     names: BTreeMap<u64, (SocketAddrV4, u32)>,
+    /// Snapshots that were begun.
+    pub(super) snapshots: u64,
 }
 
 impl Commits {
@@ -28,7 +30,10 @@ impl Commits {
                     self.apply(entry.connection, &entry.change, oracle);
                 }
             }
-            Ok(Message::Begin { .. }) => oracle.forget_commits(),
+            Ok(Message::Begin { .. }) => {
+                self.snapshots += 1;
+                oracle.forget_commits();
+            }
             _ => {}
         }
     }

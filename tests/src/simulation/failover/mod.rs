@@ -10,7 +10,7 @@
 //! | [`local_clock`] | every host's own time |
 //! | [`machine`], [`server`], [`replica`], [`witness`] | what a host is |
 //! | [`stream`], [`script`] | what a connection carries, and what its server does |
-//! | [`serving`], [`calling`] | the applications at both ends |
+//! | [`serving`], `progress`, [`calling`] | the applications at both ends |
 //! | [`oracle`] | what judges every frame |
 //! | [`cluster`] | all of it put together |
 //! | [`exchange`] | one connection and one disturbance, for every turn of a host |
@@ -27,6 +27,7 @@ pub mod life;
 pub mod local_clock;
 pub mod machine;
 pub mod oracle;
+mod progress;
 pub mod replica;
 pub mod script;
 pub mod server;

@@ -2,14 +2,21 @@
 //! [`Watcher`] (ACK numbers, right edges and TSval never go back, a byte sent again is the same byte, nothing is
 //! acknowledged that did not arrive) hold across takeovers.
 //!
-//! Besides: no RST but where a script has one; after a takeover nothing but SYN-ACKs and segments that are empty or one old
+//! Besides: no RST but for a connection whose script has one, or that both ends had closed; after a takeover nothing but SYN-ACKs and segments that are empty or one old
 //! byte, before the client was heard; no ACK beyond what the backup has (FAILOVER §7: 1, 9, 12).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::SocketAddrV4;
+use std::time::Duration;
 
-use crate::decode::{Decoded, Segment, decode};
+use outlive_driver::Instant;
+
+use super::calling::Record;
+use crate::decode::{Decoded, Segment, decode, name_of};
 use crate::simulation::watcher::Watcher;
+
+/// What a host overheard so shortly before it took over may help it.
+const OVERHEARD_FOR: Duration = Duration::from_secs(1);
 
 /// Sees all frames.
 #[derive(Default)]
@@ -17,11 +24,15 @@ pub struct Oracle {
     watcher: Watcher,
     fused: bool,
     complaints: Vec<String>,
-    may_reset: BTreeSet<IpAddr>,
+    may_reset: Vec<Record>,
     /// RSTs for connections that both ends had closed in order.
     pub resets_after_the_end: u64,
-    /// Clients that the present owner has heard since it took over; none while nobody looks.
-    heard: Option<BTreeSet<SocketAddrV4>>,
+    /// Clients that the present owner has heard since it took over, or overheard shortly before.
+    heard: BTreeSet<SocketAddrV4>,
+    /// It was told by the former owner where they are.
+    moved: bool,
+    /// Who a host that owns nothing has overheard, and when last.
+    overheard: BTreeMap<(usize, SocketAddrV4), Instant>,
     /// Connections from before the takeover.
     inherited: BTreeSet<SocketAddrV4>,
     /// All clients ever seen.
@@ -54,9 +65,9 @@ impl Oracle {
         self.fused
     }
 
-    /// Connections of `client` may be aborted.
-    pub fn allow_reset(&mut self, client: IpAddr) {
-        self.may_reset.insert(client);
+    /// This connection may be aborted.
+    pub fn allow_reset(&mut self, connection: Record) {
+        self.may_reset.push(connection);
     }
 
     /// What is on the wires.
@@ -76,9 +87,14 @@ impl Oracle {
     }
 
     /// Another host owns the service address, and knows of the clients only what was replicated; or, if `moved`, all.
-    pub(super) fn taken_over(&mut self, moved: bool) {
+    pub(super) fn taken_over(&mut self, now: Instant, host: usize, moved: bool) {
         self.inherited.clone_from(&self.clients);
-        self.heard = (!moved).then(BTreeSet::new);
+        self.moved = moved;
+        let recent = |at: Instant| now.since(at) <= OVERHEARD_FOR;
+        let overheard = self.overheard.iter();
+        let overheard = overheard.filter(|((by, _), at)| *by == host && recent(**at));
+        self.heard = overheard.map(|((_, client), _)| *client).collect();
+        self.overheard.clear();
     }
 
     /// The backup has the stream of `client` up to this sequence number, or more.
@@ -102,7 +118,12 @@ impl Oracle {
     /// A frame leaves a host.
     pub(super) fn sent(&mut self, leaving: &Leaving<'_>) -> Result<(), String> {
         let frame = leaving.frame;
-        self.watcher.sent(frame, leaving.mtu, leaving.strict)?;
+        let stranger = match decode(frame) {
+            Ok(Decoded::Tcp(segment)) => leaving.owner && self.is_unheard(&segment.destination),
+            _ => false,
+        };
+        self.watcher
+            .sent_by(frame, leaving.mtu, leaving.strict, stranger)?;
         let Ok(Decoded::Tcp(segment)) = decode(frame) else {
             return Ok(());
         };
@@ -119,27 +140,31 @@ impl Oracle {
 
     fn check_reset(&mut self, segment: &Segment) -> Result<(), &'static str> {
         let ends = [segment.source, segment.destination];
-        let allowed = |end: &SocketAddrV4| self.may_reset.contains(&IpAddr::V4(*end.ip()));
+        let allowed = |record: &Record| {
+            let address = record.borrow().address;
+            address.is_some_and(|address| ends.contains(&name_of(address)))
+        };
         // A second ACK of a FIN meets a server that has forgotten the connection; so does its client.
-        let ended = self.watcher.has_ended(ends[0], ends[1]);
+        let ended = self.watcher.refuses_what_has_ended(segment);
         self.resets_after_the_end += u64::from(ended);
-        if ended || ends.iter().any(allowed) {
+        if ended || self.may_reset.iter().any(allowed) {
             Ok(())
         } else {
             Err("a RST")
         }
     }
 
+    /// The present owner has inherited the connection of `client`, and not heard it.
+    fn is_unheard(&self, client: &SocketAddrV4) -> bool {
+        self.inherited.contains(client) && !self.heard.contains(client)
+    }
+
     /// Before the new owner has heard a client it may only probe it.
     fn check_hearing(&mut self, segment: &Segment) -> Result<(), &'static str> {
-        let client = segment.destination;
-        let Some(heard) = &self.heard else {
-            return Ok(());
-        };
-        let unheard = self.inherited.contains(&client) && !heard.contains(&client);
+        let unheard = self.is_unheard(&segment.destination);
         let says_something = !segment.payload.is_empty() || segment.fin;
         let probe = segment.payload.len() == 1 && self.watcher.is_old(segment);
-        if unheard && says_something && !probe {
+        if unheard && says_something && !probe && !self.moved {
             return Err("more than a probe before the client was heard");
         }
         Ok(())
@@ -157,13 +182,16 @@ impl Oracle {
         Ok(())
     }
 
-    /// A frame reaches a host; `owner`: it owns the service address.
-    pub(super) fn arrived(&mut self, frame: &[u8], owner: bool) {
+    /// A frame reaches `host`; `owner`: it owns the service address.
+    pub(super) fn arrived(&mut self, now: Instant, host: usize, frame: &[u8], owner: bool) {
         if self.fused {
             return;
         }
         self.watcher.arrived(frame);
         if !owner {
+            if let Ok(Decoded::Tcp(segment)) = decode(frame) {
+                self.overheard.insert((host, segment.source), now);
+            }
             return;
         }
         if let Ok(Decoded::Tcp(segment)) = decode(frame) {
@@ -172,9 +200,7 @@ impl Oracle {
                 self.committed.remove(&segment.source);
             }
             self.clients.insert(segment.source);
-            if let Some(heard) = &mut self.heard {
-                heard.insert(segment.source);
-            }
+            self.heard.insert(segment.source);
         }
     }
 }

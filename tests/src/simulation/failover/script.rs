@@ -43,6 +43,14 @@ pub struct Script {
     pub writes: u32,
     /// What the server does.
     pub steps: Vec<Step>,
+    /// Bytes with which the server begins without having been asked; it knows that itself.
+    pub greeting: u64,
+}
+
+/// With these bytes a server begins.
+#[must_use]
+pub fn greeting(len: u64) -> Piece {
+    Piece::Literal(Pattern::new(1 << 40, 7).bytes(0, len as usize))
 }
 
 /// Bytes of a digest.
@@ -62,6 +70,7 @@ impl Script {
             read_pause_ms: 0,
             writes: 16_384,
             steps,
+            greeting: 0,
         }
     }
 
@@ -107,6 +116,7 @@ impl Script {
             read_pause_ms: rest.get_u32(),
             writes: rest.get_u32(),
             steps: Vec::new(),
+            greeting: 0,
         };
         for _ in 0..(len - FIXED_BYTES) / STEP_BYTES {
             let (tag, a, b) = (rest.get_u8(), rest.get_u64(), rest.get_u64());
@@ -149,6 +159,7 @@ impl Script {
     pub fn streams(&self, to_end: u64) -> (Stream, Stream) {
         let (mut up, mut down) = (Stream::default(), Stream::default());
         up.push(Piece::Literal(self.encode()));
+        down.push(greeting(self.greeting));
         let reads: u64 = self.steps.iter().map(|step| step.reads(to_end)).sum();
         up.push(Piece::Pattern(self.uploaded(), 0, reads));
         let (mut read, mut digest) = (0, Digest::default());
@@ -211,6 +222,12 @@ impl Default for Digest {
 }
 
 impl Digest {
+    /// The digest whose bytes are this number.
+    #[must_use]
+    pub const fn resume(number: u64) -> Self {
+        Self(number)
+    }
+
     /// Adds the next bytes.
     pub fn add(&mut self, data: &[u8]) {
         for &byte in data {
@@ -266,6 +283,7 @@ pub fn draw(random: &mut Random, salt: u64) -> (Script, u64) {
         read_pause_ms: if slow { random.below(20) as u32 } else { 0 },
         writes: [600, 1460, 16_384, 100_000][random.below(4) as usize],
         steps,
+        greeting: 0,
     };
     (script, to_end)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use outlive::engine::Config;
 use outlive::replication::{Hot, ReplayOptions, Survival};
-use outlive::tcp::Algorithm;
+use outlive::tcp::{self, Algorithm, KeepAlive, SocketOptions};
 use outlive_driver::Random;
 use outlive_driver::impairment::Impairment;
 
@@ -15,6 +15,12 @@ use crate::simulation::failover::local_clock::LocalClock;
 use crate::simulation::failover::script::{self, Step};
 use crate::simulation::host::speaks_ipv6;
 
+/// Of clients. After a takeover nobody is told for two minutes that his connection is unknown.
+const KEEP_ALIVE: KeepAlive = KeepAlive {
+    idle: Duration::from_secs(7),
+    interval: Duration::from_secs(2),
+    probes: 200,
+};
 /// Clocks drift by at most this, either way; the leases allow for more.
 const DRIFT_PPM: u64 = 200;
 
@@ -23,24 +29,40 @@ pub(super) fn draw_setting(random: &mut Random, seed: u64) -> Setting {
     let clocks = (0..3 + clients).map(|_| draw_clock(random)).collect();
     let by_ipv6 = speaks_ipv6(seed);
     let least = if by_ipv6 { 1280 } else { 0 };
+    let client = draw_config(random);
     Setting {
         seed,
         by_ipv6,
         server: draw_config(random),
-        client: draw_config(random),
+        client: Config {
+            tcp: tcp::Config {
+                socket: SocketOptions {
+                    // Whoever misses a RST, or gets it too early, would wait for ever: the server has forgotten
+                    // the connection, and says so only to who asks.
+                    keep_alive: Some(KEEP_ALIVE),
+                    ..client.tcp.socket
+                },
+                ..client.tcp
+            },
+            ..client
+        },
         clients,
         cables: draw_cables(random),
         quality: draw_quality(random),
         mtu: [1500, 1500, 9000, 700][random.below(4) as usize].max(least),
         clocks,
         survival: draw_survival(random),
+        greeting: u64::from(random.chance(1, 4)) * random.below(3_000),
+        flooded: random.chance(1, 6),
         ..Setting::default()
     }
 }
 
-/// A log that holds everything, one that some connections fill, or hardly any.
+/// A log that holds everything, one that some connections fill, or hardly any; or servers that note where they are.
 fn draw_survival(random: &mut Random) -> Survival {
-    let (log_bytes, hot) = match random.below(4) {
+    let (log_bytes, hot) = match random.below(6) {
+        4 => return Survival::Checkpoint,
+        5 => return Survival::Mirror,
         0 => (4 << 20, Hot::Never),
         1 => (4 << 20, Hot::Always),
         2 => (100 << 10, Hot::WhenFull),
@@ -135,16 +157,24 @@ fn draw_quality(random: &mut Random) -> Quality {
     }
 }
 
+fn read_little(step: &mut Step) {
+    if let Step::Read(n) | Step::Both(n, _) = step {
+        *n /= 8;
+    }
+}
+
 pub(super) fn draw_connections(random: &mut Random, cluster: &mut Cluster, setting: &Setting) {
     let count = match random.below(3) {
         0 => 1 + random.below(15),
         _ => 1 + random.below(4),
     };
     for salt in 0..count {
-        let (mut script, to_end) = script::draw(random, salt);
-        if setting.cables.loss + setting.cables.reorder > 0.0 {
-            // Whoever misses a RST, or gets it too early, waits for ever: the server has forgotten it.
-            script.steps.retain(|&step| step != Step::Abort);
+        let (mut script, mut to_end) = script::draw(random, salt);
+        if matches!(setting.survival, Survival::Checkpoint | Survival::Mirror) {
+            // What is read behind a point that the client has not acknowledged, or behind the last write, has to fit
+            // the log.
+            script.steps.iter_mut().for_each(read_little);
+            to_end /= 8;
         }
         let manner = Manner::draw(random, &script, to_end);
         let client = random.below(cluster.clients() as u64) as usize;

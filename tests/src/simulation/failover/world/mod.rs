@@ -190,6 +190,12 @@ impl World {
         owners.map(|(number, _)| number).collect()
     }
 
+    /// Times that a host began to be brought up from nothing.
+    #[must_use]
+    pub const fn snapshots(&self) -> u64 {
+        self.commits.snapshots
+    }
+
     /// True when one host serves and the other has a complete copy.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -375,7 +381,7 @@ impl World {
             let host = &mut self.hosts[to];
             let room = host.state == State::Running || host.input.frames.len() < CARD_FRAMES;
             if host.state != State::Off && room {
-                self.oracle.arrived(&frame.data, owner == Some(to));
+                self.oracle.arrived(now, to, &frame.data, owner == Some(to));
                 host.input.frames.push(frame);
             }
         }
@@ -421,7 +427,7 @@ impl World {
             let moved = self.owner.is_some() && self.now() < self.handing_over_until;
             self.takeovers += 1;
             self.owner = Some(owner);
-            self.oracle.taken_over(moved);
+            self.oracle.taken_over(self.now(), owner, moved);
             self.trace_line(&format!("host {owner} owns the service address"));
         }
         Ok(())
