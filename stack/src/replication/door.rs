@@ -68,6 +68,7 @@ impl Door {
 
     /// What arrives at the closed door is kept for the case that this host takes over; or is not.
     pub(crate) fn overhear(&self, overhears: bool) {
+        let overhears = overhears && self.both_hear.load(Ordering::Acquire);
         self.overhears.store(overhears, Ordering::Release);
         if !overhears {
             self.overheard.lock().clear();

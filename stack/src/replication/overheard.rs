@@ -5,11 +5,14 @@
 //! What arrived before the primary was heard last is its business, and is forgotten. Beyond the bounds the latest is
 //! left out: a stream can go on only from its beginning.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::ip::RxPacket;
 use crate::time::Instant;
+use crate::wire::tcp::{self, Flags};
+use crate::wire::{ipv4, ipv6};
 
 /// What arrived so shortly before the primary was heard last may not have been dealt with.
 const MARGIN: Duration = Duration::from_millis(20);
@@ -47,11 +50,24 @@ impl Overheard {
         left_out
     }
 
-    /// Nobody else deals with these.
+    /// Nobody else deals with these. A SYN after which its sender said more was answered by the former owner, and would
+    /// only begin what that had begun.
     pub(crate) fn take(&mut self) -> Vec<RxPacket> {
         self.forget();
         self.bytes = 0;
-        self.kept.drain(..).map(|(_, packet)| packet).collect()
+        let mut went_on = HashSet::new();
+        let mut packets: Vec<_> = self.kept.drain(..).map(|(_, packet)| packet).collect();
+        packets.reverse();
+        packets.retain(|packet| match segment(&packet.data) {
+            Some((ends, flags)) if flags.contains(Flags::SYN) => !went_on.contains(&ends),
+            Some((ends, _)) => {
+                went_on.insert(ends);
+                true
+            }
+            None => true,
+        });
+        packets.reverse();
+        packets
     }
 
     /// Another host serves.
@@ -68,6 +84,30 @@ impl Overheard {
             self.kept.pop_front();
         }
     }
+}
+
+/// The ends of a TCP segment, and its flags; none for anything else.
+fn segment(datagram: &[u8]) -> Option<((SocketAddr, SocketAddr), Flags)> {
+    let (source, destination, payload): (IpAddr, IpAddr, _) = match datagram.first()? >> 4 {
+        4 => {
+            let header = ipv4::parse(datagram).ok().filter(|it| it.protocol == 6)?;
+            let payload = datagram.get(usize::from(header.header_len)..)?;
+            (header.source.into(), header.destination.into(), payload)
+        }
+        _ => {
+            let header = ipv6::parse(datagram)
+                .ok()
+                .filter(|it| it.next_header == 6)?;
+            let payload = datagram.get(ipv6::HEADER_LEN..)?;
+            (header.source.into(), header.destination.into(), payload)
+        }
+    };
+    let header = tcp::parse(payload).ok()?;
+    let ends = (
+        SocketAddr::new(source, header.source_port),
+        SocketAddr::new(destination, header.destination_port),
+    );
+    Some((ends, header.flags))
 }
 
 #[cfg(test)]

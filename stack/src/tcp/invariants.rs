@@ -48,8 +48,8 @@ impl Tcb {
             "rcv.nxt and its queue"
         );
         assert!(
-            // What is left when the connection is aborted is discarded, whatever became of it.
-            self.receive_queue.consumed() <= rcv.committed || self.error.is_some(),
+            // What nobody will read is discarded, whatever becomes of it.
+            self.receive_queue.consumed() <= rcv.committed || self.released || self.error.is_some(),
             "read what is not committed"
         );
         if let Some(gating) = &self.gating {

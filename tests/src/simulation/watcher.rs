@@ -206,6 +206,16 @@ impl Watcher {
         })
     }
 
+    /// True when `segment` lies before what its receiver has acknowledged, who only answers it.
+    #[must_use]
+    pub fn is_before(&self, segment: &Segment) -> bool {
+        let there = self.flows.get(&(segment.source, segment.destination));
+        let back = self.flows.get(&(segment.destination, segment.source));
+        there.zip(back).is_some_and(|(there, back)| {
+            offset(segment.seq, there.iss) + i64::from(segment.sequence_len()) < back.last_ack
+        })
+    }
+
     /// [`Watcher::most_unanswered`] of all connections together.
     #[must_use]
     pub fn most_unanswered_of_all(&self) -> u32 {

@@ -61,7 +61,10 @@ fn edges_never_move_left_acks_are_applied_first_and_timestamps_grow() {
             if let Some((epoch, last)) = mine.value {
                 let grown = value.wrapping_sub(last) as i32;
                 let other = epoch != host as u64;
-                assert!(grown >= 0 && (grown > 0 || !other), "invariant 7");
+                assert!(
+                    grown >= 0 && (grown > 0 || !other),
+                    "invariant 7: {value} after {last}"
+                );
             }
             mine.value = Some((host as u64, value));
         }

@@ -44,7 +44,7 @@ fn the_record_is_applied_before_the_syn_ack_leaves() {
     let seen = Arc::clone(&opened);
     world.censor = Box::new(move |_, message| {
         if let Message::Entries { entries, .. } = message
-            && matches!(entries[0].change, Change::Open(_))
+            && matches!(entries.first(), Some(entry) if matches!(entry.change, Change::Open(_)))
         {
             seen.lock().get_or_insert(());
         }

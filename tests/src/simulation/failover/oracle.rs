@@ -189,7 +189,9 @@ impl Oracle {
         }
         self.watcher.arrived(frame);
         if !owner {
-            if let Ok(Decoded::Tcp(segment)) = decode(frame) {
+            if let Ok(Decoded::Tcp(segment)) = decode(frame)
+                && !self.watcher.is_before(&segment)
+            {
                 self.overheard.insert((host, segment.source), now);
             }
             return;
@@ -200,7 +202,9 @@ impl Oracle {
                 self.committed.remove(&segment.source);
             }
             self.clients.insert(segment.source);
-            self.heard.insert(segment.source);
+            if !self.watcher.is_before(&segment) {
+                self.heard.insert(segment.source);
+            }
         }
     }
 }
