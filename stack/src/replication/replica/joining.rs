@@ -182,7 +182,7 @@ mod tests {
         pass(now, &mut said, primary, &mut answered);
         assert!(!primary.wants_join());
 
-        now = now + JOIN_PATIENCE;
+        now += JOIN_PATIENCE;
         backup.poll(now, &mut said);
         while pass(now, &mut said, primary, &mut answered) > 0 {
             pass(now, &mut answered, backup, &mut said);
