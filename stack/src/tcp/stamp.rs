@@ -118,9 +118,9 @@ impl Tcb {
     }
 
     /// The window of a SYN, which is not scaled (RFC 7323 §2.2): of a tuned queue whole segments, as Linux offers at
-    /// first.
+    /// first. Who opened actively offers the same in the SYN-ACK that answers a SYN which crosses its own.
     pub(super) fn window_of_syn(&self) -> u16 {
-        let timestamps = self.timestamps.on && self.state != State::SynSent;
+        let timestamps = self.timestamps.on && self.passive;
         let options = if timestamps { TIMESTAMPS_BYTES } else { 0 };
         let segment = u32::from(self.announced_mss().saturating_sub(options).max(MIN_MSS));
         let limit = self.rcv.limit;
