@@ -47,7 +47,9 @@ impl Journal {
         if skip_to > FIRST_BYTE {
             each(skipped(skip_to, false, *right_edge));
         }
-        if skip_to > FIRST_BYTE || point.output > FIRST_BYTE || point.decisions > 0 {
+        // A server that speaks first has a state before it was sent anything.
+        let moved = skip_to > FIRST_BYTE || point.output > FIRST_BYTE || point.decisions > 0;
+        if moved || point.state.is_some() {
             let mut point = point.clone();
             point.input = skip_to;
             each(Change::Note(Note::Point(Box::new(point))));
