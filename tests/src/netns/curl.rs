@@ -39,8 +39,7 @@ impl<'a> Curl<'a> {
             |count, what| -> Vec<_> { (0..count).map(|n| place(&format!("{what}-{n}"))).collect() };
         let (received, answers) = (files(downloads, "received"), files(uploads, "answer"));
         let served = file.file_name().unwrap_or_default().to_string_lossy();
-        let mut words = vec![format!("http://{SERVER}/{served}"); downloads];
-        words.extend((0..uploads).map(|n| format!("http://{SERVER}/sink/{name}-{n}")));
+        let stored = |n| format!("http://{SERVER}/sink/{name}-{n}");
         let mut command = netns.command(300, "bash");
         let (pid_file, stderr) = (place("pid"), place("stderr"));
         command
@@ -55,10 +54,13 @@ impl<'a> Curl<'a> {
             ])
             .stdin(Stdio::null())
             .stderr(File::create(&stderr).expect("a file can be made"));
-        for (url, to) in words.iter().zip(received.iter().chain(&answers)) {
-            if url.contains("/sink/") {
-                command.arg("-T").arg(file);
-            }
+        // Uploads first: curl sends the first file to the first URL, wherever the words stand.
+        for (n, answer) in answers.iter().enumerate() {
+            command.arg("-T").arg(file);
+            command.arg("-o").arg(answer).arg(stored(n));
+        }
+        for to in &received {
+            let url = format!("http://{SERVER}/{served}");
             command.arg("-o").arg(to).arg(url);
         }
         let line = describe(&command);
