@@ -4,7 +4,7 @@
 //! the *accept queue*. While the accept queue is full, SYNs and last ACKs are dropped: the peer believes
 //! the connection open, and our SYN-ACK, sent again, has it repeat the ACK. A full SYN queue drops its
 //! oldest entry (RFC 4987 §3.3): an honest peer is through in one round trip, a flood waits for ever. With SYN cookies
-//! ([`super::pressure`]), which are the default, it keeps what it has and answers new SYNs without keeping anything.
+//! (`pressure.rs`), which are the default, it keeps what it has and answers new SYNs without keeping anything.
 
 use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;

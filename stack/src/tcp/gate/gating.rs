@@ -37,7 +37,7 @@ pub struct Gating {
     pub fin: Stage,
     /// Our RST.
     pub abort: Stage,
-    /// The last [`Commit::Received`] that was asked for: `upto`, `right_edge`.
+    /// The last [`super::Commit::Received`] that was asked for: `upto`, `right_edge`.
     pub requested: (u64, u64),
     /// The furthest right edge that was committed.
     pub right_edge: u64,

@@ -1,6 +1,6 @@
 //! The server's application: reads a script and does what it says. It looks at no address, no clock and no
 //! random number for what it writes. It goes on on another host by doing everything again, or from what it noted
-//! ([`super::progress`]), as its listener has it.
+//! (`progress.rs`), as its listener has it.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
