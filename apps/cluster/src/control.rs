@@ -23,6 +23,10 @@ const NAME: &str = "control";
 /// A request is a word.
 const MOST_REQUEST_BYTES: u64 = 64;
 const MOST_ANSWER_BYTES: u64 = 1 << 20;
+/// A host that takes longer for its state stands still.
+const STATUS_WITHIN: Duration = Duration::from_secs(2);
+/// The same for a handover, which has its own limit.
+const HANDOVER_WITHIN: Duration = Duration::from_secs(20);
 /// Who connects and says nothing does not keep a thread for longer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Requests at a time: `outlive status` is answered while a handover runs. Others wait in the socket's queue.
@@ -115,11 +119,14 @@ fn answer(stream: &UnixStream, host: &dyn Controlled) -> io::Result<()> {
     (&mut &*stream).write_all(line.as_bytes())
 }
 
-fn ask(state_dir: &Path, request: &str) -> Result<Answer, ControlError> {
+/// A process that stands still accepts connections, and says nothing.
+fn ask(state_dir: &Path, request: &str, within: Duration) -> Result<Answer, ControlError> {
     let path = socket_path(state_dir);
     let stream = UnixStream::connect(&path);
     let stream = stream.map_err(|error| ControlError::NotRunning(path.clone(), error))?;
     let exchange = || -> io::Result<Answer> {
+        stream.set_read_timeout(Some(within))?;
+        stream.set_write_timeout(Some(within))?;
         (&mut &stream).write_all(format!("{request}\n").as_bytes())?;
         let mut line = String::new();
         BufReader::new((&stream).take(MOST_ANSWER_BYTES)).read_line(&mut line)?;
@@ -133,7 +140,7 @@ fn ask(state_dir: &Path, request: &str) -> Result<Answer, ControlError> {
 /// # Errors
 /// One line that says what to do.
 pub fn status(state_dir: &Path) -> Result<Report, ControlError> {
-    match ask(state_dir, "status")? {
+    match ask(state_dir, "status", STATUS_WITHIN)? {
         Answer::Report(report) => Ok(*report),
         Answer::Done(text) | Answer::Refused(text) => Err(ControlError::Refused(text)),
     }
@@ -144,7 +151,7 @@ pub fn status(state_dir: &Path) -> Result<Report, ControlError> {
 /// # Errors
 /// One line that says why not.
 pub fn handover(state_dir: &Path) -> Result<String, ControlError> {
-    match ask(state_dir, "handover")? {
+    match ask(state_dir, "handover", HANDOVER_WITHIN)? {
         Answer::Done(text) => Ok(text),
         Answer::Refused(text) => Err(ControlError::Refused(text)),
         Answer::Report(report) => Ok(report.to_string()),
@@ -168,6 +175,14 @@ mod tests {
         fn handover(&self) -> Result<String, String> {
             Err("host 1 has no complete copy yet; try again when `outlive status` says so".into())
         }
+    }
+
+    #[test]
+    fn a_process_that_stands_still_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let _silent = UnixListener::bind(socket_path(folder.path())).expect("a socket");
+        let answer = ask(folder.path(), "status", Duration::from_millis(10));
+        assert!(matches!(answer, Err(ControlError::NoAnswer(..))));
     }
 
     #[test]
@@ -217,7 +232,10 @@ mod tests {
         listen(folder.path(), Arc::new(Host)).unwrap();
         for request in ["", "stat", &"x".repeat(1000), "status now"] {
             assert!(
-                matches!(ask(folder.path(), request), Ok(Answer::Refused(_)) | Err(_)),
+                matches!(
+                    ask(folder.path(), request, STATUS_WITHIN),
+                    Ok(Answer::Refused(_)) | Err(_)
+                ),
                 "{request}"
             );
         }
