@@ -55,6 +55,7 @@ impl Sockets {
             let options = ListenOptions {
                 backlog: usize::try_from(backlog).unwrap_or(4096).min(4096),
                 socket: inner.choices.tcp.clone(),
+                only_v6: inner.choices.only_v6,
                 ..ListenOptions::default()
             };
             let listener = self.direct().listen(inner.local.unwrap_or(any), options)?;

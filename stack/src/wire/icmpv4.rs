@@ -3,15 +3,9 @@
 
 use std::net::Ipv4Addr;
 
-use zerocopy::network_endian::U16;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
 use super::Malformed;
-
-/// Bytes of a header.
-pub const HEADER_LEN: usize = 8;
-/// Where the checksum stands in the header.
-pub const CHECKSUM_OFFSET: usize = 2;
+use super::icmp::{self, Fields, pair};
+pub use super::icmp::{CHECKSUM_OFFSET, HEADER_LEN};
 
 /// Code of Destination Unreachable: the protocol.
 pub const CODE_PROTOCOL: u8 = 2;
@@ -78,22 +72,9 @@ pub enum Message {
     },
 }
 
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct Raw {
-    kind: u8,
-    code: u8,
-    checksum: U16,
-    rest: [u8; 4],
-}
-
 impl Message {
     /// Type, code, and the four bytes behind the checksum.
-    const fn fields(&self) -> (u8, u8, [u8; 4]) {
-        const fn pair(first: u16, second: u16) -> [u8; 4] {
-            let ([a, b], [c, d]) = (first.to_be_bytes(), second.to_be_bytes());
-            [a, b, c, d]
-        }
+    const fn fields(&self) -> Fields {
         match *self {
             Self::EchoReply {
                 identifier,
@@ -117,14 +98,7 @@ impl Message {
     /// # Panics
     /// When `out` is not exactly [`HEADER_LEN`] long.
     pub fn emit(&self, out: &mut [u8]) {
-        let (kind, code, rest) = self.fields();
-        let raw = Raw {
-            kind,
-            code,
-            checksum: 0.into(),
-            rest,
-        };
-        out.copy_from_slice(raw.as_bytes());
+        icmp::emit(self.fields(), out);
     }
 
     /// True for messages that report about a datagram, which nothing may be reported about in turn.
@@ -144,10 +118,7 @@ impl Message {
 /// # Errors
 /// [`Malformed::Truncated`].
 pub fn parse(data: &[u8]) -> Result<Message, Malformed> {
-    let (raw, _) = Raw::ref_from_prefix(data).map_err(|_| Malformed::Truncated)?;
-    let Raw {
-        kind, code, rest, ..
-    } = *raw;
+    let (kind, code, rest) = icmp::read(data)?;
     let [a, b, c, d] = rest;
     let (first, second) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
     Ok(match (kind, code) {

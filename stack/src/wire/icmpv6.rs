@@ -2,15 +2,9 @@
 //! beginning of the datagram that an error is about. Neighbour discovery is in `ndp.rs`, multicast
 //! listeners in `mld.rs`.
 
-use zerocopy::network_endian::U16;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
 use super::Malformed;
-
-/// Bytes of a header.
-pub const HEADER_LEN: usize = 8;
-/// Where the checksum stands in the header.
-pub const CHECKSUM_OFFSET: usize = 2;
+use super::icmp::{self, Fields, pair};
+pub use super::icmp::{CHECKSUM_OFFSET, HEADER_LEN};
 
 /// Code of Destination Unreachable: no route.
 pub const CODE_NO_ROUTE: u8 = 0;
@@ -77,21 +71,9 @@ pub enum Message {
     },
 }
 
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct Raw {
-    kind: u8,
-    code: u8,
-    checksum: U16,
-    rest: [u8; 4],
-}
-
 impl Message {
     /// Type, code, and the four bytes behind the checksum.
-    const fn fields(&self) -> (u8, u8, [u8; 4]) {
-        const fn pair(first: u16, second: u16) -> [u8; 4] {
-            ((first as u32) << 16 | second as u32).to_be_bytes()
-        }
+    const fn fields(&self) -> Fields {
         match *self {
             Self::Unreachable { code } => (1, code, [0; 4]),
             Self::PacketTooBig { mtu } => (2, 0, mtu.to_be_bytes()),
@@ -114,14 +96,7 @@ impl Message {
     /// # Panics
     /// When `out` is not exactly [`HEADER_LEN`] long.
     pub fn emit(&self, out: &mut [u8]) {
-        let (kind, code, rest) = self.fields();
-        let raw = Raw {
-            kind,
-            code,
-            checksum: 0.into(),
-            rest,
-        };
-        out.copy_from_slice(raw.as_bytes());
+        icmp::emit(self.fields(), out);
     }
 
     /// True for messages that report about a datagram, known or not (RFC 4443 §2.1), and for redirects:
@@ -138,10 +113,7 @@ impl Message {
 /// # Errors
 /// [`Malformed::Truncated`].
 pub fn parse(data: &[u8]) -> Result<Message, Malformed> {
-    let (raw, _) = Raw::ref_from_prefix(data).map_err(|_| Malformed::Truncated)?;
-    let Raw {
-        kind, code, rest, ..
-    } = *raw;
+    let (kind, code, rest) = icmp::read(data)?;
     let word = u32::from_be_bytes(rest);
     let (first, second) = ((word >> 16) as u16, word as u16);
     Ok(match (kind, code) {

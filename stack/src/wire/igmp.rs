@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use super::Malformed;
+use super::group_report::{self, RecordKind};
 
 /// The protocol's number in IPv4.
 pub const PROTOCOL: u8 = 2;
@@ -21,8 +22,6 @@ pub const CHECKSUM_OFFSET: usize = 2;
 pub const V2_LEN: usize = 8;
 
 const QUERY_V3_LEN: usize = 12;
-const REPORT_HEADER_LEN: usize = 8;
-const RECORD_LEN: usize = 8;
 /// The unit of times, in milliseconds.
 const TENTH_MS: u32 = 100;
 /// What a query of the first version allows, which says nothing (RFC 3376 §7.2.1).
@@ -32,18 +31,6 @@ const V1_RESPONSE_MS: u32 = 10_000;
 pub const REPORTS_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 22);
 /// All routers, who are told of members that leave (RFC 2236 §3).
 pub const ALL_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 2);
-
-/// What a record says of a group (RFC 3376 §4.2.12, RFC 3810 §5.2.12).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum RecordKind {
-    /// All sources are wanted: in answer to a query.
-    IsExclude = 2,
-    /// No source is wanted any more.
-    ToInclude = 3,
-    /// All sources are wanted from now on.
-    ToExclude = 4,
-}
 
 /// Who is in a group?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +84,7 @@ fn response_tenths(code: u8) -> u32 {
 /// Bytes of a report with so many records.
 #[must_use]
 pub const fn report_len(records: usize) -> usize {
-    REPORT_HEADER_LEN + records * RECORD_LEN
+    group_report::len(records, 4)
 }
 
 /// Writes a report to `out`, its checksum field zero.
@@ -105,14 +92,8 @@ pub const fn report_len(records: usize) -> usize {
 /// # Panics
 /// When `out` is not exactly [`report_len`] long.
 pub fn emit_report(records: &[(RecordKind, Ipv4Addr)], out: &mut [u8]) {
-    assert_eq!(out.len(), report_len(records.len()));
-    let (header, rest) = out.split_at_mut(REPORT_HEADER_LEN);
-    let [high, low] = (records.len() as u16).to_be_bytes();
-    header.copy_from_slice(&[REPORT, 0, 0, 0, 0, 0, high, low]);
-    for ((kind, group), out) in records.iter().zip(rest.chunks_exact_mut(RECORD_LEN)) {
-        out[..4].copy_from_slice(&[*kind as u8, 0, 0, 0]);
-        out[4..].copy_from_slice(&group.octets());
-    }
+    let records = records.iter().map(|(kind, group)| (*kind, group.octets()));
+    group_report::emit(REPORT, records, out);
 }
 
 /// Writes a message of the second version to `out`, its checksum field zero.

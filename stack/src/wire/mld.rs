@@ -4,7 +4,7 @@
 use std::net::Ipv6Addr;
 
 use super::Malformed;
-use super::igmp::RecordKind;
+use super::group_report::{self, RecordKind};
 
 /// Type of a query.
 pub const QUERY: u8 = 130;
@@ -20,8 +20,6 @@ pub const CHECKSUM_OFFSET: usize = 2;
 pub const V1_LEN: usize = 24;
 
 const QUERY_V2_LEN: usize = 28;
-const REPORT_HEADER_LEN: usize = 8;
-const RECORD_LEN: usize = 20;
 
 /// Those who want to hear reports (RFC 3810 §5.2.14).
 pub const REPORTS_GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
@@ -78,7 +76,7 @@ fn response_ms(code: u16) -> u32 {
 /// Bytes of a report with so many records.
 #[must_use]
 pub const fn report_len(records: usize) -> usize {
-    REPORT_HEADER_LEN + records * RECORD_LEN
+    group_report::len(records, 16)
 }
 
 /// Writes a report to `out`, its checksum field zero.
@@ -86,14 +84,8 @@ pub const fn report_len(records: usize) -> usize {
 /// # Panics
 /// When `out` is not exactly [`report_len`] long.
 pub fn emit_report(records: &[(RecordKind, Ipv6Addr)], out: &mut [u8]) {
-    assert_eq!(out.len(), report_len(records.len()));
-    let (header, rest) = out.split_at_mut(REPORT_HEADER_LEN);
-    let [high, low] = (records.len() as u16).to_be_bytes();
-    header.copy_from_slice(&[REPORT, 0, 0, 0, 0, 0, high, low]);
-    for ((kind, group), out) in records.iter().zip(rest.chunks_exact_mut(RECORD_LEN)) {
-        out[..4].copy_from_slice(&[*kind as u8, 0, 0, 0]);
-        out[4..].copy_from_slice(&group.octets());
-    }
+    let records = records.iter().map(|(kind, group)| (*kind, group.octets()));
+    group_report::emit(REPORT, records, out);
 }
 
 /// Writes a message of the first version to `out`, its checksum field zero.

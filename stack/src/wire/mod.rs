@@ -5,6 +5,8 @@
 
 pub mod arp;
 pub mod ethernet;
+pub mod group_report;
+mod icmp;
 pub mod icmpv4;
 pub mod icmpv6;
 pub mod igmp;

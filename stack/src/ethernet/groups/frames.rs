@@ -8,7 +8,7 @@ use crate::checksum;
 use crate::ethernet::Link;
 use crate::packet::TxFrame;
 use crate::wire::ethernet::{MacAddr, TYPE_IPV4, TYPE_IPV6};
-use crate::wire::igmp::RecordKind;
+use crate::wire::group_report::RecordKind;
 use crate::wire::{igmp, ipv4, ipv6, mld};
 
 /// Router Alert (RFC 2113 §2.1).

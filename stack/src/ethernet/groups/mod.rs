@@ -20,7 +20,7 @@ pub(super) use of_link::OfLink;
 
 use crate::random::Random;
 use crate::time::Instant;
-use crate::wire::igmp::RecordKind;
+use crate::wire::group_report::RecordKind;
 
 /// How often a change is told (RFC 3376 §8.1, RFC 3810 §9.1).
 const ROBUSTNESS: u32 = 2;
