@@ -78,10 +78,19 @@ impl Proposing {
 impl Membership {
     /// The primary wants to go on without its backup, which does not keep up. Until [`Output::View`] says so, it still
     /// has to commit to it. (A backup that is down is left behind without this call.)
-    pub fn propose_solo(&mut self, now: Instant) {
-        self.proposing.want_solo = true;
+    ///
+    /// False if there is nobody to leave: this primary's view names no backup, and none was asked for.
+    #[must_use]
+    pub fn propose_solo(&mut self, now: Instant) -> bool {
         self.proposing.want_join = None;
+        let newest = self.voter.newest();
+        let alone = self.voter.is_decided()
+            && self.proposing.acting == Some(newest.epoch())
+            && newest.view.in_sync == HostSet::only(self.config.me)
+            && self.proposing.pending.is_none();
+        self.proposing.want_solo = !alone;
         self.consider(now);
+        !alone
     }
 
     /// The primary takes `peer` in: it has the snapshot and everything committed since. From now on every entry has to be

@@ -176,7 +176,12 @@ impl Node {
             .waiting(now)
             .is_some_and(|waited| waited >= timeout)
         {
-            self.vote(now, |membership| membership.propose_solo(now));
+            self.vote(now, |membership| {
+                // Under the lock under which a view is asked for: nobody asks for one in between.
+                if !membership.propose_solo(now) {
+                    self.service.stand_alone(now);
+                }
+            });
         }
     }
 

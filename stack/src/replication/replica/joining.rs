@@ -5,7 +5,7 @@ use crate::replication::carrier::Channel;
 use crate::replication::entry::{Change, Entry, Reason};
 use crate::replication::journals::Kept;
 use crate::replication::message::{Message, Place};
-use crate::replication::view::Epoch;
+use crate::replication::view::{Epoch, HostId};
 use crate::tcp::gate::Note;
 use crate::time::Instant;
 
@@ -124,6 +124,21 @@ impl Replica {
             self.waiting_since = Some(Instant::ZERO);
             self.copy_lost = true;
         } else {
+            self.stand_alone(effects);
+        }
+    }
+
+    /// The view that was to name the other host was never asked for, and will not be: it has to copy again.
+    pub(crate) fn left_alone(&mut self, effects: &mut Effects) {
+        if self.role == Role::Primary
+            && !self
+                .view
+                .in_sync
+                .without(self.me)
+                .iter()
+                .any(HostId::is_server)
+        {
+            self.copy_lost = false;
             self.stand_alone(effects);
         }
     }

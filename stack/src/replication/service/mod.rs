@@ -117,6 +117,11 @@ impl Service {
         self.with(now, Replica::peer_restarted);
     }
 
+    /// The view names no backup, and none was asked for.
+    pub(super) fn stand_alone(&self, now: Instant) {
+        self.with(now, Replica::left_alone);
+    }
+
     /// The peer's copy is complete, and the view has been asked to say so.
     pub(super) fn wants_join(&self) -> bool {
         self.replica.lock().wants_join()

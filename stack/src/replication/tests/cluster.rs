@@ -65,6 +65,8 @@ struct Cluster {
     /// Servers that run; one that does not neither receives nor acts.
     running: [bool; 2],
     lives: u64,
+    /// Heartbeats of servers are lost.
+    heartbeats_lost: bool,
     /// Frames that servers sent.
     sent: [u64; 2],
     /// Where the streams to the client's ports end, as far as they were sent, and data that was sent again.
@@ -107,6 +109,7 @@ impl Cluster {
             wire: VecDeque::new(),
             running: [true; 2],
             lives: 10,
+            heartbeats_lost: false,
             sent: [0; 2],
             ends: HashMap::new(),
             sent_again: 0,
@@ -222,6 +225,9 @@ impl Cluster {
             }
             Passing::Mail(from, to, channel, bytes) => {
                 let ordered = !matches!(channel, Channel::Heartbeat(_));
+                if !ordered && from.is_server() && self.heartbeats_lost {
+                    return;
+                }
                 if self.running[to.0 as usize] && (!ordered || self.running == [true; 2]) {
                     self.nodes[to.0 as usize].received(self.now, from, channel, bytes);
                 }
@@ -358,6 +364,20 @@ fn service_goes_on_without_the_backup_and_waits_for_nothing() {
     assert!(cluster.now.since(lost) < Duration::from_millis(400));
     assert_eq!(cluster.primary(), Some(primary));
     cluster.finish(&got);
+}
+
+#[test]
+fn a_new_process_that_copies_before_its_heartbeats_are_heard_is_taken_in() {
+    let (mut cluster, primary) = serving();
+    cluster.stop(1 - primary);
+    cluster.run_for(Duration::from_millis(300));
+    cluster.heartbeats_lost = true;
+    cluster.restart(1 - primary);
+    cluster.run_for(Duration::from_millis(100));
+    assert!(!cluster.is_synced());
+    cluster.heartbeats_lost = false;
+    cluster.run_until(5 * SECOND, Cluster::is_synced);
+    assert_eq!(cluster.primary(), Some(primary));
 }
 
 #[test]

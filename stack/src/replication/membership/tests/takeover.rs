@@ -295,7 +295,8 @@ fn who_asks_to_go_solo_too_late_does_not_keep_the_backup_out() {
     let now = cluster.now;
     let node = cluster.node(0);
     let local = node.local(now);
-    node.membership.as_mut().unwrap().propose_solo(local);
+    let asked = node.membership.as_mut().unwrap().propose_solo(local);
+    assert!(!asked, "there is nobody to leave");
     cluster.start(1);
     let pair = Some(HostSet::SERVERS);
     let time = cluster.run_until(Duration::from_secs(3), |c| in_sync(c) == pair);
