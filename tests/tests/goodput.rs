@@ -4,25 +4,12 @@
 //! `OUTLIVE_BLESS=1 cargo test -p outlive-tests --test goodput` writes it anew. Figures may drift by a few percent
 //! before the test asks for that; what must hold whatever the table says is asserted besides.
 
-use std::cell::Cell;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::rc::Rc;
-use std::time::Duration;
 
-use outlive::engine::Config;
-use outlive::socket::asynchronous::TcpStream;
 use outlive::tcp::Algorithm;
-use outlive_driver::Capabilities;
-use outlive_driver::impairment::{Impairment, Rate};
-use outlive_tests::simulation::host::{Host, mac};
-use outlive_tests::simulation::world::World;
+use outlive_tests::simulation::bottleneck::{Bottleneck, fairness};
 
-const PORT: u16 = 80;
-const MTU: usize = 1500;
-const FRAME_BYTES: u64 = 1514;
-/// Bytes of data in one frame: timestamps are on.
-const DATA_BYTES: u64 = 1448;
 /// Every point is the median of so many runs.
 const SEEDS: u64 = 3;
 /// How far a figure may be from the table, as a part of it.
@@ -32,102 +19,37 @@ const DRIFT: f64 = 0.08;
 #[derive(Clone, Copy, Debug)]
 struct Point {
     algorithm: Algorithm,
-    megabits: u64,
     rtt_ms: u64,
     loss_percent: f64,
     /// The buffer in parts of what the path holds.
     buffer: f64,
     flows: usize,
-    seconds: u64,
 }
 
 impl Point {
     const fn new(algorithm: Algorithm) -> Self {
         Self {
             algorithm,
-            megabits: 10,
             rtt_ms: 20,
             loss_percent: 0.0,
             buffer: 1.0,
             flows: 1,
-            seconds: 10,
         }
-    }
-
-    fn down(&self) -> Impairment {
-        let path_bytes = self.megabits * 1_000_000 / 8 * self.rtt_ms / 1000;
-        let queue_bytes = (path_bytes as f64 * self.buffer).max(4.0 * FRAME_BYTES as f64);
-        Impairment {
-            loss: self.loss_percent / 100.0,
-            delay: Duration::from_micros(self.rtt_ms * 500),
-            rate: Some(Rate {
-                bits_per_second: self.megabits * 1_000_000,
-                queue_frames: usize::MAX,
-                queue_bytes: queue_bytes as usize,
-            }),
-            ..Impairment::default()
-        }
-    }
-
-    /// Bytes that each flow received.
-    fn run(&self, seed: u64) -> Vec<u64> {
-        let mut world = World::new(seed);
-        world.watch(false);
-        let mut config = Config::default();
-        config.tcp.socket.algorithm = self.algorithm;
-        let mut host = |number| {
-            let capabilities = Capabilities::plain_ethernet(mac(number), MTU);
-            Host::add_with(&mut world, number, &capabilities, seed, config.clone())
-        };
-        let (server, client) = (host(1), host(2));
-        world.set_links(&Impairment {
-            delay: Duration::from_micros(self.rtt_ms * 500),
-            ..Impairment::default()
-        });
-        world.set_link(server.id, client.id, self.down());
-        let listener = server.listen(PORT);
-        let spawner = world.spawner(server.id);
-        world.spawn_service(server.id, async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                spawner.spawn(async move {
-                    let piece = vec![0; 16 << 10];
-                    while stream.write_all(&piece).await.is_ok() {}
-                });
-            }
-        });
-        let counts: Vec<Rc<Cell<u64>>> = (0..self.flows).map(|_| Rc::default()).collect();
-        for (index, count) in counts.iter().enumerate() {
-            let (stack, remote, clock) = (client.stack.clone(), server.at(PORT), world.clock());
-            let count = Rc::clone(count);
-            world.spawn_service(client.id, async move {
-                // Not all at once.
-                clock.sleep(Duration::from_millis(37 * index as u64)).await;
-                let Ok(stream) = TcpStream::connect(&stack, remote).await else {
-                    return;
-                };
-                while let Ok(bytes) = stream.recv_bytes(usize::MAX).await
-                    && !bytes.is_empty()
-                {
-                    count.set(count.get() + bytes.len() as u64);
-                }
-            });
-        }
-        world
-            .run_for(Duration::from_secs(self.seconds))
-            .expect("no violation");
-        counts.iter().map(|count| count.get()).collect()
     }
 
     fn measure(&self) -> Figures {
+        let bottleneck = Bottleneck {
+            rtt_ms: self.rtt_ms,
+            loss_percent: self.loss_percent,
+            buffer: self.buffer,
+            ..Bottleneck::new(&vec![self.algorithm; self.flows])
+        };
         let mut runs: Vec<Figures> = (1..=SEEDS)
             .map(|seed| {
-                let bytes = self.run(seed);
-                let all: u64 = bytes.iter().sum();
-                let capacity = self.megabits * 1_000_000 / 8 * self.seconds;
-                let most = capacity * DATA_BYTES / FRAME_BYTES;
+                let transfers = bottleneck.run(seed);
                 Figures {
-                    used: all as f64 / most as f64,
-                    fairness: jain(&bytes),
+                    used: transfers.iter().map(|it| it.share).sum(),
+                    fairness: fairness(&transfers),
                 }
             })
             .collect();
@@ -145,18 +67,9 @@ struct Figures {
     fairness: f64,
 }
 
-fn jain(bytes: &[u64]) -> f64 {
-    let sum: f64 = bytes.iter().map(|&it| it as f64).sum();
-    let squares: f64 = bytes.iter().map(|&it| (it as f64).powi(2)).sum();
-    if squares == 0.0 {
-        return 0.0;
-    }
-    sum * sum / (bytes.len() as f64 * squares)
-}
-
 fn points() -> Vec<Point> {
     let mut points = Vec::new();
-    for algorithm in [Algorithm::Cubic, Algorithm::NewReno] {
+    for algorithm in [Algorithm::Cubic, Algorithm::NewReno, Algorithm::Bbr] {
         let base = Point::new(algorithm);
         for rtt_ms in [2, 20, 100] {
             for loss_percent in [0.0, 0.1, 1.0, 3.0] {

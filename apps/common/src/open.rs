@@ -165,7 +165,9 @@ fn configuration(
     config.tcp.socket.algorithm = match options.congestion {
         Congestion::Cubic => tcp::Algorithm::Cubic,
         Congestion::NewReno => tcp::Algorithm::NewReno,
+        Congestion::Bbr => tcp::Algorithm::Bbr,
     };
+    config.tcp.socket.pacing = options.pacing;
     if let Some(topology) = options.topology {
         config.topology = match topology {
             Topology::RunToCompletion => engine::Topology::RunToCompletion,

@@ -46,6 +46,8 @@ pub enum Congestion {
     Cubic,
     /// RFC 5681 and RFC 6582.
     NewReno,
+    /// Version 3 of draft-ietf-ccwg-bbr, paced.
+    Bbr,
 }
 
 /// How to reach the network. Flatten it into a command with `#[command(flatten)]`.
@@ -105,6 +107,10 @@ pub struct NetworkOptions {
     /// How the congestion window grows
     #[arg(long, value_enum, default_value_t, value_name = "ALGORITHM")]
     pub congestion: Congestion,
+
+    /// Spread segments over the round trip instead of sending bursts (BBR always does)
+    #[arg(long)]
+    pub pacing: bool,
 
     /// Record every frame in both directions to this file, for Wireshark
     #[arg(long, value_name = "FILE.pcapng")]

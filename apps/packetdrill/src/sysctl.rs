@@ -79,6 +79,7 @@ impl Sysctls {
         SocketOptions {
             algorithm: match algorithm.as_deref().map(str::trim) {
                 Some("reno") => Algorithm::NewReno,
+                Some("bbr") => Algorithm::Bbr,
                 _ => Algorithm::default(),
             },
             syn_retries: self.number("ipv4/tcp_syn_retries"),

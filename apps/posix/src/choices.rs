@@ -83,8 +83,11 @@ impl Choices {
 }
 
 /// Linux's names of congestion control algorithms that there are.
-const ALGORITHMS: [(&str, Algorithm); 2] =
-    [("cubic", Algorithm::Cubic), ("reno", Algorithm::NewReno)];
+const ALGORITHMS: [(&str, Algorithm); 3] = [
+    ("cubic", Algorithm::Cubic),
+    ("reno", Algorithm::NewReno),
+    ("bbr", Algorithm::Bbr),
+];
 
 pub(crate) fn algorithm_named(name: &str) -> Option<Algorithm> {
     let found = ALGORITHMS.iter().find(|entry| entry.0 == name);

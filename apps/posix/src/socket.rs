@@ -152,6 +152,9 @@ impl Inner {
             if choices.tcp.send_buffer_bytes != tcb.options().send_buffer_bytes {
                 tcb.set_send_buffer(choices.tcp.send_buffer_bytes);
             }
+            if choices.tcp.max_pacing_rate != tcb.options().max_pacing_rate {
+                tcb.set_pacing(choices.tcp.pacing, choices.tcp.max_pacing_rate);
+            }
             tcb.set_ttl(choices.tcp.ttl);
             tcb.set_tos(choices.tcp.tos);
         });

@@ -140,6 +140,7 @@ impl TcpInfo {
         self.retransmits = info.retries;
         self.backoff = info.retries;
         self.rto = micros(info.rto);
+        self.pacing_rate = info.pacing_rate.unwrap_or(self.pacing_rate);
         self.snd_mss = info.snd_mss.into();
         self.rcv_mss = info.rcv_mss.into();
         self.advmss = info.announced_mss.into();

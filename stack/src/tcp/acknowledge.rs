@@ -6,7 +6,7 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 
 use super::arrival::{Arrival, Place, Stop};
-use super::congestion::{AckEvent, CongestionControl};
+use super::congestion::{AckEvent, CongestionControl, Delivery};
 use super::delivery_rate::Sample;
 use super::detection::LossDetection;
 use super::flight::{Fate, Piece};
@@ -26,6 +26,8 @@ pub(super) struct News {
     pub sacked: u64,
     /// Bytes that arrived since the last ACK, as far as it says (RFC 9937 §5, DeliveredData).
     pub delivered: u64,
+    /// All that arrived since the connection began, for the account of rates.
+    pub total_delivered: u64,
     /// Bytes found lost.
     pub lost: u64,
     /// Bytes in the network before it came.
@@ -57,6 +59,12 @@ impl News {
         } else {
             self.again = true;
         }
+    }
+
+    /// When the newest was sent of what arrived and was sent once.
+    fn newest_sent(&self) -> Option<Instant> {
+        let newest = |span: Option<(Instant, Instant)>| span.map(|it| it.1);
+        newest(self.acked_sent).max(newest(self.sacked_sent))
     }
 
     fn time_sacked(&mut self, piece: &Piece) {
@@ -128,6 +136,9 @@ impl Tcb {
         self.end_tail_probe(now, &news, pure);
         self.repair(now, &mut news);
         self.take_echo(now, segment, &news);
+        if let (Some(sample), Some(transit)) = (&mut news.rate, &self.transit) {
+            transit.rate.complete(sample);
+        }
         self.move_window(now, &news, rtt);
         self.restart_loss_timer(now, advances);
         if advances {
@@ -182,6 +193,7 @@ impl Tcb {
             });
         }
         news.rate = rate.sample(now, min_rtt);
+        news.total_delivered = rate.delivered();
         news
     }
 
@@ -292,11 +304,13 @@ impl Tcb {
         self.soft_error = None;
         if ack == self.snd.nxt {
             self.transit = None;
+            self.rest_pacer(now);
         }
     }
 
     /// Lets the congestion window follow: reduced in proportion, or grown.
     fn move_window(&mut self, now: Instant, news: &News, rtt: Option<Duration>) {
+        self.tell_delivery(now, news);
         let (in_flight, mss) = (self.in_flight(), u64::from(self.effective_mss()));
         if let Some(prr) = self.recovery.as_mut().and_then(|it| it.prr.as_mut()) {
             let safe = news.acked > 0 && news.lost == 0;
@@ -314,6 +328,26 @@ impl Tcb {
                 nxt: self.snd.nxt,
                 cwnd_limited,
             });
+        }
+    }
+
+    /// Tells congestion control what arrived, and what did not, in whatever state the connection is.
+    fn tell_delivery(&mut self, now: Instant, news: &News) {
+        let in_flight = self.in_flight();
+        self.congestion.on_delivery(&Delivery {
+            now,
+            rate: news.rate,
+            delivered: news.delivered,
+            total_delivered: news.total_delivered,
+            in_flight,
+            rtt: news.newest_sent().map(|sent_at| now.since(sent_at)),
+            cwnd_limited: self.snd.usage.limits(self.cwnd(), false),
+            selective: self.snd.sack,
+        });
+        if self.congestion.ignores_low_rates()
+            && let Some(transit) = &mut self.transit
+        {
+            transit.rate.lack_data(in_flight);
         }
     }
 

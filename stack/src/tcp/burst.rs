@@ -5,12 +5,10 @@
 use std::time::Duration;
 
 use super::congestion::CongestionControl;
+use super::pacing::rate_of_window;
 use super::tcb::Tcb;
 use crate::time::Instant;
 
-/// Linux's pacing rate is two windows in a round trip while the window grows fast, 1.2 afterwards.
-const SLOW_START_PERCENT: u64 = 200;
-const AVOIDANCE_PERCENT: u64 = 120;
 /// A burst is a 1024th of what the pacing rate sends in a second.
 const RATE_SHIFT: u32 = 10;
 /// On short paths it is larger: 64 KiB, halved for each 512 µs.
@@ -47,12 +45,7 @@ impl Tcb {
             Some(srtt) => {
                 let srtt_us = (srtt.as_micros() as u64).max(1);
                 let fast = cwnd < (self.congestion.ssthresh() / 2) as u64;
-                let percent = if fast {
-                    SLOW_START_PERCENT
-                } else {
-                    AVOIDANCE_PERCENT
-                };
-                let rate = cwnd * percent / 100 * 1_000_000 / srtt_us;
+                let rate = rate_of_window(cwnd, srtt, fast);
                 let near = srtt_us >> ROUND_TRIP_SHIFT;
                 let bonus = MAX_BURST_BYTES.checked_shr(near as u32).unwrap_or(0);
                 ((rate >> RATE_SHIFT) + bonus).min(MAX_BURST_BYTES)

@@ -182,6 +182,10 @@ pub struct SocketOptions {
     pub fast_open: bool,
     /// How the congestion window moves.
     pub algorithm: Algorithm,
+    /// Segments leave spread over the round trip; with BBR they do always.
+    pub pacing: bool,
+    /// Never faster than so many bytes per second (like `SO_MAX_PACING_RATE`), which is pacing, too.
+    pub max_pacing_rate: Option<u64>,
     /// Hops that a datagram may take.
     pub ttl: u8,
     /// DSCP, in the upper six bits.
@@ -201,6 +205,8 @@ impl Default for SocketOptions {
             max_segment_size: None,
             fast_open: false,
             algorithm: Algorithm::default(),
+            pacing: false,
+            max_pacing_rate: None,
             ttl: 64,
             tos: 0,
         }

@@ -18,6 +18,10 @@ pub struct Stamp {
     pub first_sent_at: Instant,
     /// What was in flight was less than it might have been, for lack of data.
     pub app_limited: bool,
+    /// Bytes in flight, the piece included.
+    pub in_flight: u32,
+    /// Bytes lost until then (modulo 2^32).
+    pub lost: u32,
 }
 
 /// The state of a connection with something in flight.
@@ -29,6 +33,7 @@ pub struct DeliveryRate {
     /// The bubble of a lack of data has passed when this much is delivered; 0 while there is none.
     app_limited_to: u64,
     newest: Option<(Instant, u64, Stamp)>,
+    lost: u32,
 }
 
 /// What one ACK tells about the rate.
@@ -42,6 +47,12 @@ pub struct Sample {
     pub interval: Duration,
     /// It may be lower than what the network can do.
     pub app_limited: bool,
+    /// Bytes in flight when the newest piece acknowledged was sent, itself included.
+    pub tx_in_flight: u64,
+    /// Bytes found lost since then, by the ACKs before this one.
+    pub lost: u64,
+    /// Bytes lost when it was sent (modulo 2^32).
+    pub prior_lost: u32,
 }
 
 impl Sample {
@@ -63,17 +74,31 @@ impl DeliveryRate {
             first_sent_at: now,
             app_limited_to: 0,
             newest: None,
+            lost: 0,
         }
     }
 
-    /// For a piece that leaves now (§4.1.2.2).
+    /// `bytes` that were sent with `stamp` are lost; returns how many are in all, since then.
+    pub fn on_lost(&mut self, bytes: u64, stamp: &Stamp) -> u64 {
+        self.lost = self.lost.wrapping_add(bytes as u32);
+        u64::from(self.lost.wrapping_sub(stamp.lost))
+    }
+
+    /// Adds to the sample of an ACK what that showed to be lost.
+    pub fn complete(&self, sample: &mut Sample) {
+        sample.lost = u64::from(self.lost.wrapping_sub(sample.prior_lost));
+    }
+
+    /// For a piece that leaves now and makes it `in_flight` bytes (§4.1.2.2).
     #[must_use]
-    pub const fn stamp(&self) -> Stamp {
+    pub fn stamp(&self, in_flight: u64) -> Stamp {
         Stamp {
             delivered: self.delivered,
             delivered_at: self.delivered_at,
             first_sent_at: self.first_sent_at,
             app_limited: self.app_limited_to > 0,
+            in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
+            lost: self.lost,
         }
     }
 
@@ -123,6 +148,9 @@ impl DeliveryRate {
             prior_delivered: stamp.delivered,
             interval,
             app_limited: stamp.app_limited,
+            tx_in_flight: u64::from(stamp.in_flight),
+            lost: u64::from(self.lost.wrapping_sub(stamp.lost)),
+            prior_lost: stamp.lost,
         })
     }
 }
@@ -139,7 +167,7 @@ mod tests {
     fn the_rate_is_that_of_the_bottleneck_and_not_of_the_burst() {
         // Ten segments leave at once, arrive one a millisecond, 20 ms later.
         let mut rate = DeliveryRate::new(0, at(0));
-        let stamps: Vec<Stamp> = (0..10).map(|_| rate.stamp()).collect();
+        let stamps: Vec<Stamp> = (0..10).map(|_| rate.stamp(0)).collect();
         let mut last = None;
         for (n, &stamp) in (1u64..).zip(&stamps) {
             rate.on_delivered(at(20 + n), (at(0), n * 1000), 1000, stamp);
@@ -167,17 +195,17 @@ mod tests {
                     "{sample:?}"
                 );
             }
-            sent.push(rate.stamp());
+            sent.push(rate.stamp(0));
         }
     }
 
     #[test]
     fn acks_that_come_together_do_not_make_it_faster_than_it_was_sent() {
         let mut rate = DeliveryRate::new(0, at(0));
-        let first = rate.stamp();
+        let first = rate.stamp(0);
         rate.on_delivered(at(10), (at(0), 1000), 1000, first);
         rate.sample(at(10), None);
-        let stamp = rate.stamp();
+        let stamp = rate.stamp(0);
         // Sent over 50 ms, acknowledged all at 60 ms.
         for n in 1..=5 {
             rate.on_delivered(at(60), (at(10 * n), 1000 + 1000 * n), 1000, stamp);
@@ -191,17 +219,32 @@ mod tests {
     fn a_lack_of_data_marks_the_samples_until_it_has_passed() {
         let mut rate = DeliveryRate::new(0, at(0));
         rate.lack_data(2000);
-        let limited = rate.stamp();
+        let limited = rate.stamp(0);
         rate.on_delivered(at(10), (at(0), 3000), 3000, limited);
         assert!(rate.sample(at(10), None).unwrap().app_limited);
-        assert!(!rate.stamp().app_limited);
+        assert!(!rate.stamp(0).app_limited);
     }
 
     #[test]
     fn a_sample_below_the_shortest_round_trip_is_none() {
         let mut rate = DeliveryRate::new(0, at(0));
-        let stamp = rate.stamp();
+        let stamp = rate.stamp(0);
         rate.on_delivered(at(1), (at(0), 1000), 1000, stamp);
         assert_eq!(rate.sample(at(1), Some(Duration::from_millis(5))), None);
+    }
+
+    #[test]
+    fn a_sample_knows_what_was_in_flight_and_what_was_lost_since() {
+        let mut rate = DeliveryRate::new(0, at(0));
+        let first = rate.stamp(1000);
+        assert_eq!(rate.on_lost(500, &first), 500);
+        let second = rate.stamp(2000);
+        assert_eq!(rate.on_lost(300, &first), 800);
+        rate.on_delivered(at(10), (at(1), 2000), 1000, second);
+        let mut sample = rate.sample(at(10), None).unwrap();
+        assert_eq!((sample.tx_in_flight, sample.lost), (2000, 300));
+        rate.on_lost(200, &second);
+        rate.complete(&mut sample);
+        assert_eq!(sample.lost, 500);
     }
 }

@@ -88,9 +88,28 @@ pub struct Flight {
     sacked: u64,
     lost: u64,
     sacked_segments: u32,
+    /// Pieces found lost that nobody asked about yet; none if nobody will.
+    reports: Option<Vec<Piece>>,
 }
 
 impl Flight {
+    /// Nothing in flight yet; `reports` keeps what is found lost for [`Flight::take_losses`].
+    #[must_use]
+    pub fn new(reports: bool) -> Self {
+        Self {
+            reports: reports.then(Vec::new),
+            ..Self::default()
+        }
+    }
+
+    /// The pieces that were found lost since this was asked last.
+    pub fn take_losses(&mut self) -> Vec<Piece> {
+        self.reports
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
     /// True when there is nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -342,7 +361,12 @@ impl Flight {
             }
             match judge(&self.pieces[index]) {
                 Verdict::Keep => {}
-                Verdict::Lose => self.set_fate(index, Fate::Lost),
+                Verdict::Lose => {
+                    if let Some(reports) = &mut self.reports {
+                        reports.push(self.pieces[index]);
+                    }
+                    self.set_fate(index, Fate::Lost);
+                }
                 Verdict::Stop => break,
             }
         }

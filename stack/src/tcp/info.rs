@@ -21,6 +21,8 @@ pub struct Info {
     pub rcv_mss: u16,
     /// Congestion window in bytes.
     pub cwnd: usize,
+    /// Bytes per second at which segments leave; none if nothing but the windows holds them.
+    pub pacing_rate: Option<u64>,
     /// Slow start threshold in bytes; `usize::MAX` while there is none.
     pub ssthresh: usize,
     /// Bytes thought to be in the network.
@@ -132,6 +134,7 @@ impl Tcb {
             snd_mss: self.effective_mss(),
             rcv_mss: self.rcv.mss,
             cwnd: self.cwnd() as usize,
+            pacing_rate: self.pacing_rate(),
             ssthresh: self.congestion.ssthresh(),
             in_flight: self.in_flight(),
             repair: self.repair_state(),
@@ -157,7 +160,7 @@ impl Tcb {
             rttvar: self.rtt.rttvar(),
             rto: self.rtt.rto(),
             retries: self.statistics.retries,
-            retransmitted_segments: self.statistics.retransmitted_segments,
+            retransmitted_segments: self.snd.retransmitted_segments,
             timeouts: u32::from(self.statistics.timeouts),
             bytes_acked: self.send_queue.start().saturating_sub(1),
             bytes_received: self.receive_queue.next() - 1,

@@ -33,6 +33,7 @@ mod keepalive;
 pub mod listener;
 mod listeners;
 mod memory;
+mod pacing;
 mod persist;
 mod ports;
 mod pressure;

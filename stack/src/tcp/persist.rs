@@ -26,7 +26,8 @@ impl Tcb {
         }
         let idle = self.snd.una == self.snd.nxt;
         let waiting = self.state.may_transmit_data() && self.sendable_end() > self.snd.nxt;
-        if idle && waiting && !self.timers.retransmitting() && !self.timers.persisting() {
+        let watched = self.timers.retransmitting() || self.timers.persisting();
+        if idle && waiting && !watched && self.paced_until().is_none() {
             self.timers.start_persist(now + self.rtt.rto());
         }
     }

@@ -7,7 +7,7 @@
 //! what RACK's short wait does.
 
 use super::acknowledge::News;
-use super::congestion::{CongestionControl, Timeout};
+use super::congestion::{CongestionControl, LostPiece, Timeout};
 use super::detection::{Detection, LossDetection, View};
 use super::prr::Prr;
 use super::tcb::Tcb;
@@ -143,7 +143,7 @@ impl Tcb {
         if !over {
             return;
         }
-        if recovery.prr.is_some() {
+        if recovery.phase != Phase::Resegment {
             self.congestion.on_recovered(now);
         }
         if matches!(recovery.phase, Phase::Fast | Phase::Timeout) {
@@ -168,11 +168,34 @@ impl Tcb {
             transit.look_at = found.look_at;
             lost = found.lost;
         }
+        self.tell_losses(now);
+        let transit = self.transit(now);
         let unattended = matches!(phase, Phase::Over | Phase::Reducing);
         if unattended && transit.flight.lost() > 0 {
             self.begin_fast(now, delivered);
         }
         lost
+    }
+
+    /// Tells congestion control of every piece found lost, if it wants to know.
+    fn tell_losses(&mut self, now: Instant) {
+        let selective = self.snd.sack;
+        let Some(transit) = &mut self.transit else {
+            return;
+        };
+        for piece in transit.flight.take_losses() {
+            let lost = transit.rate.on_lost(piece.bytes(), &piece.stamp);
+            self.congestion.on_lost(&LostPiece {
+                now,
+                start: piece.start,
+                end: piece.end,
+                tx_in_flight: u64::from(piece.stamp.in_flight),
+                lost,
+                app_limited: piece.stamp.app_limited,
+                total_delivered: transit.rate.delivered(),
+                selective,
+            });
+        }
     }
 
     fn view(&mut self, now: Instant) -> View {
@@ -195,24 +218,26 @@ impl Tcb {
     /// Fast recovery. The window is reduced, unless it is being reduced already.
     fn begin_fast(&mut self, now: Instant, delivered: u64) {
         let prr = self.recovery.as_ref().and_then(|it| it.prr);
-        let prr = prr.unwrap_or_else(|| self.reduction(now, delivered));
+        let prr = prr.or_else(|| self.reduction(now, delivered));
         let (una, nxt) = (self.snd.una, self.snd.nxt);
         let recovery = self.recovery_box();
         recovery.begin(Phase::Fast, nxt);
-        recovery.prr = Some(prr);
+        recovery.prr = prr;
         recovery.undo = Undo::new(una);
     }
 
     /// Has congestion control choose a smaller window, and begins to go there. What is in flight is what RFC 9937 §6.1
     /// says, or the window if that is larger (as in Linux).
-    fn reduction(&mut self, now: Instant, delivered: u64) -> Prr {
+    fn reduction(&mut self, now: Instant, delivered: u64) -> Option<Prr> {
         let outstanding = self.snd.nxt - self.snd.una;
         let arrived = self.sacked_bytes();
         let flight_size = (outstanding + delivered).saturating_sub(arrived);
         let flight_size = flight_size.max(self.congestion.cwnd() as u64);
         self.congestion.on_loss(now, outstanding as usize);
         self.announce_reduction();
-        Prr::new(flight_size, self.congestion.ssthresh() as u64)
+        let threshold = self.congestion.ssthresh() as u64;
+        let in_proportion = self.congestion.reduces_in_proportion();
+        in_proportion.then(|| Prr::new(flight_size, threshold))
     }
 
     /// The network is congested, though nothing is known to be lost: once per round trip the window is reduced.
@@ -220,11 +245,12 @@ impl Tcb {
         if self.phase() != Phase::Over {
             return;
         }
+        self.congestion.on_mark(now, self.in_flight());
         let prr = self.reduction(now, delivered);
         let nxt = self.snd.nxt;
         let recovery = self.recovery_box();
         recovery.begin(Phase::Reducing, nxt);
-        recovery.prr = Some(prr);
+        recovery.prr = prr;
         recovery.undo = Undo::none();
     }
 
@@ -248,6 +274,7 @@ impl Tcb {
         }
         transit.detection.on_timeout(&mut transit.flight, &view);
         transit.look_at = None;
+        self.tell_losses(now);
         self.congestion.on_timeout(&Timeout {
             now,
             flight_size: (nxt - una) as usize,
@@ -273,6 +300,8 @@ impl Tcb {
         }
         let transit = self.transit(now);
         transit.flight.lose(una, nxt);
+        // Not by congestion.
+        drop(transit.flight.take_losses());
         let recovery = self.recovery_box();
         recovery.begin(Phase::Resegment, nxt);
         recovery.forced = true;

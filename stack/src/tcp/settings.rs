@@ -178,6 +178,15 @@ impl Tcb {
         );
     }
 
+    /// Segments leave spread over the round trip, or as the window lets them; and never faster than so many bytes per
+    /// second.
+    pub fn set_pacing(&mut self, on: bool, max_bytes_per_second: Option<u64>) {
+        self.settings.change(|options| {
+            options.pacing = on;
+            options.max_pacing_rate = max_bytes_per_second;
+        });
+    }
+
     /// Fixes the size of the send queue, in bytes, or lets it be tuned.
     pub fn set_send_buffer(&mut self, bytes: Option<usize>) {
         self.settings

@@ -132,6 +132,7 @@ impl Tcb {
             marking: _,    // what was agreed is in the record
             transit: _,
             recovery: _,
+            pacer: _,
             gating,
             urgent,
             fast_opening: _, // over once the connection stands
@@ -265,6 +266,7 @@ impl SendSpace {
             push: _,
             usage: _,
             tail_probe_again: _,
+            retransmitted_segments: _, // of this host
         } = *self;
         SendHalf {
             una,

@@ -169,6 +169,7 @@ impl Tcb {
             self.path.max_segmented as usize - usize::from(self.path.header_bytes) - OPTIONS_BYTES;
         (room - room % mss)
             .min(self.burst_segments().saturating_mul(mss))
+            .min(self.paced_segments().saturating_mul(mss))
             .max(mss)
     }
 

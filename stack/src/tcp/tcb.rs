@@ -2,7 +2,7 @@
 //!
 //! A plain value without I/O, clock or thread: segments, calls and timers go in with `now`, segments
 //! come out of [`Tcb::poll_transmit`]. What it does stands in the files beside this one, by subject:
-//! `arrival` (§3.10.7), `acknowledge`, `receive`, `transmit`, `transit`, `recovery`, `timers`, `persist`,
+//! `arrival` (§3.10.7), `acknowledge`, `receive`, `transmit`, `transit`, `pacing`, `recovery`, `timers`, `persist`,
 //! `keepalive`, `urgent`, `close`, `calls`, `gate` and `record`.
 //!
 //! Positions are 64-bit ([`super::sequence`]). What is needed only now and then is boxed, so that an
@@ -18,6 +18,7 @@ use super::detection::Reordering;
 use super::ecn::Marking;
 use super::fast_open::FastOpening;
 use super::gate::Gating;
+use super::pacing::Pacer;
 use super::receive_queue::ReceiveQueue;
 use super::recovery::Recovery;
 use super::resume::Resumed;
@@ -67,6 +68,7 @@ pub struct Tcb {
     pub(super) marking: Marking,
     pub(super) transit: Option<Box<Transit>>,
     pub(super) recovery: Option<Box<Recovery>>,
+    pub(super) pacer: Option<Box<Pacer>>,
     pub(super) gating: Option<Box<Gating>>,
     pub(super) urgent: Option<Box<Urgent>>,
     pub(super) fast_opening: Option<Box<FastOpening>>,
@@ -118,6 +120,8 @@ pub(super) struct SendSpace {
     pub usage: WindowUsage,
     /// The tail loss probe was something sent before (TLP.is_retrans).
     pub tail_probe_again: bool,
+    /// Segments sent again, in all.
+    pub retransmitted_segments: u32,
 }
 
 /// Receive sequence space (RFC 9293 §3.3.1, figure 4).
@@ -219,7 +223,6 @@ pub(super) struct Statistics {
     pub progress_at: Instant,
     /// When a challenge ACK, or one for a segment outside the window, was last sent.
     pub limited_at_ms: Option<std::num::NonZeroU32>,
-    pub retransmitted_segments: u32,
     pub timeouts: u16,
     /// Consecutive time-outs.
     pub retries: u8,
@@ -308,6 +311,7 @@ impl Tcb {
             marking: Marking::default(),
             transit: None,
             recovery: None,
+            pacer: None,
             urgent: None,
             fast_opening: None,
             resumed: None,
@@ -404,6 +408,7 @@ impl SendSpace {
             push: false,
             usage: WindowUsage::default(),
             tail_probe_again: false,
+            retransmitted_segments: 0,
         }
     }
 

@@ -159,7 +159,8 @@ impl Tcb {
     /// When [`Tcb::on_timer`] has something to do. Right after [`Tcb::poll_transmit`] gave none.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.timers.next()
+        let paced = self.paced_until();
+        self.timers.next().into_iter().chain(paced).min()
     }
 
     /// Acts on every timer that is due; then there may be something to transmit. Returns what is to be

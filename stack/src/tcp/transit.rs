@@ -1,6 +1,7 @@
 //! What a connection needs while something of it is in flight, and only then: the pieces, how their loss is found,
 //! and how fast they are delivered.
 
+use super::congestion::CongestionControl;
 use super::delivery_rate::DeliveryRate;
 use super::detection::{Detection, LossDetection};
 use super::flight::Flight;
@@ -45,12 +46,17 @@ impl Tcb {
     /// The state of what is in flight, which covers everything from `snd.una` to `snd.nxt`; made if need be.
     pub(super) fn transit(&mut self, now: Instant) -> &mut Transit {
         let (una, nxt, sack) = (self.snd.una, self.snd.nxt, self.snd.sack);
-        let delivered = una;
+        let starved = self.was_starved();
+        let reports = self.congestion.watches_losses();
         let transit = self.transit.get_or_insert_with(|| {
+            let mut rate = DeliveryRate::new(una, now);
+            if starved {
+                rate.lack_data(0);
+            }
             Box::new(Transit {
-                flight: Flight::default(),
+                flight: Flight::new(reports),
                 detection: Detection::new(sack),
-                rate: DeliveryRate::new(delivered, now),
+                rate,
                 look_at: None,
             })
         });
@@ -66,8 +72,9 @@ impl Tcb {
     pub(super) fn note_sent(&mut self, now: Instant, end: u64) {
         let start = self.snd.nxt;
         let segments = self.wire_segments(end - start);
+        let in_flight = self.in_flight() + end - start;
         let transit = self.transit(now);
-        let stamp = transit.rate.stamp();
+        let stamp = transit.rate.stamp(in_flight);
         transit.flight.send(start, end, segments, now, stamp);
         self.snd.nxt = end;
     }
@@ -75,8 +82,9 @@ impl Tcb {
     /// What was sent before leaves again.
     pub(super) fn note_sent_again(&mut self, now: Instant, start: u64, end: u64) {
         let segments = self.wire_segments(end - start);
+        let in_flight = self.in_flight() + end - start;
         let transit = self.transit(now);
-        let stamp = transit.rate.stamp();
+        let stamp = transit.rate.stamp(in_flight);
         transit.flight.resend(start, end, segments, now, stamp);
     }
 

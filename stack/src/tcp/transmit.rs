@@ -30,6 +30,7 @@ enum Room {
 impl Tcb {
     /// The next segment to send; call until there is none. Then [`Tcb::next_deadline`] is right.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<TxSegment> {
+        self.forget_pacing_wait();
         if !self.record_committed() || self.is_dormant() {
             return None;
         }
@@ -112,6 +113,10 @@ impl Tcb {
     fn retransmit(&mut self, now: Instant) -> Option<TxSegment> {
         let room = self.cwnd().saturating_sub(self.in_flight());
         let (start, mut end) = self.next_retransmission(room)?;
+        let forced = self.recovery.as_ref().is_some_and(|it| it.forced);
+        if !forced && !self.pacing_allows(now) {
+            return None;
+        }
         let mss = u64::from(self.effective_mss());
         // Nothing beyond a window that shrank, but for the first segment (SHLD-15, SHLD-16).
         let window_end = self.snd.window_end();
@@ -147,6 +152,7 @@ impl Tcb {
         let sent_to = draft.from + draft.len as u64 + u64::from(draft.flags.contains(Flags::FIN));
         let segments = draft.len.div_ceil(mss as usize).max(1) as u32;
         self.note_sent_again(now, start, sent_to);
+        self.pace(now, sent_to - start);
         let value = self.timestamps.value(now);
         if let Some(recovery) = &mut self.recovery {
             recovery.undo.on_sent_again(segments, value);
@@ -154,7 +160,7 @@ impl Tcb {
                 prr.on_sent(sent_to - start);
             }
         }
-        self.statistics.retransmitted_segments += segments;
+        self.snd.retransmitted_segments += segments;
         self.statistics.sent_at = now;
         self.stamp(now, draft)
     }
@@ -201,6 +207,7 @@ impl Tcb {
             if let Some(transit) = self.transit.as_mut().filter(|_| !filled) {
                 transit.rate.lack_data(in_flight);
             }
+            self.starve_pacer(!filled);
             return None;
         }
         self.restart_after_idle(now);
@@ -211,7 +218,8 @@ impl Tcb {
         }
         let force = self.pending.force;
         let len = match room {
-            Room::Send(len) => len,
+            Room::Send(len) if self.pacing_allows(now) => len,
+            Room::Send(_) => return None,
             Room::Window | Room::Hold if force => self.forced_len(),
             Room::Empty if self.fin_due() => 0,
             _ => {
@@ -235,6 +243,7 @@ impl Tcb {
         }
         self.take_step();
         self.note_sent(now, end);
+        self.pace(now, end - draft.from);
         let full = self.fills_window();
         self.snd.usage.note(self.snd.una, end, full);
         if let Some(prr) = self.recovery.as_mut().and_then(|it| it.prr.as_mut()) {
@@ -357,6 +366,9 @@ impl Tcb {
 
     /// RFC 5681 §4.1: an idle connection has lost its ACK clock.
     fn restart_after_idle(&mut self, now: Instant) {
+        if self.snd.una == self.snd.nxt && self.was_starved() {
+            self.congestion.on_restart(now);
+        }
         let wanted = self.settings.config().slow_start_after_idle;
         if !wanted || self.snd.una != self.snd.nxt || self.snd.una == 1 {
             return;

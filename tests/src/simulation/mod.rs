@@ -5,6 +5,7 @@
 //! [`watcher::Watcher`] holds every frame against the RFCs.
 
 pub mod application;
+pub mod bottleneck;
 pub mod failover;
 pub mod host;
 pub mod life;

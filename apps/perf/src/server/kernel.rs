@@ -33,6 +33,7 @@ fn listen(address: SocketAddr, congestion: Congestion) -> anyhow::Result<TcpList
     let name = match congestion {
         Congestion::Cubic => "cubic",
         Congestion::NewReno => "reno",
+        Congestion::Bbr => "bbr",
     };
     sockets::set_congestion(listener.as_fd(), name)
         .with_context(|| format!("the kernel does not let us choose {name}"))?;

@@ -13,6 +13,8 @@ const MIN_SEND_BUFFER: u32 = 4608;
 const MIN_RECEIVE_BUFFER: u32 = 2304;
 /// Number of fields of `SO_MEMINFO`.
 const MEMINFO_FIELDS: usize = 9;
+/// Bytes per second, of 32 or 64 bits; all ones for none. Not in the libc crate for every C library.
+const SO_MAX_PACING_RATE: i32 = 47;
 
 impl Sockets {
     pub(super) fn get_socket_option(&self, inner: &mut Inner, name: i32) -> Result<Value> {
@@ -38,6 +40,7 @@ impl Sockets {
             libc::SO_LINGER => Value::Bytes(linger_bytes(choices.linger)),
             libc::SO_RCVTIMEO => Value::Bytes(timeval_bytes(choices.receive_timeout)),
             libc::SO_SNDTIMEO => Value::Bytes(timeval_bytes(choices.send_timeout)),
+            SO_MAX_PACING_RATE => Value::Bytes(pacing_rate_bytes(choices.tcp.max_pacing_rate)),
             libc::SO_MEMINFO => Value::Bytes(memory_bytes(inner)),
             libc::SO_OOBINLINE
             | libc::SO_BROADCAST
@@ -68,6 +71,14 @@ impl Sockets {
             }
             libc::SO_SNDTIMEO => {
                 inner.choices.send_timeout = timeval(value)?;
+                return Ok(());
+            }
+            SO_MAX_PACING_RATE => {
+                let rate = pacing_rate(value)?;
+                inner.choices.tcp.max_pacing_rate = rate;
+                inner.change(self.direct(), |tcb| {
+                    tcb.set_pacing(tcb.options().pacing, rate);
+                });
                 return Ok(());
             }
             _ => {}
@@ -131,6 +142,20 @@ impl Sockets {
         inner.choices.tcp.receive_buffer_bytes = bytes;
         inner.change(self.direct(), |tcb| tcb.set_receive_buffer(bytes));
     }
+}
+
+/// The value of `SO_MAX_PACING_RATE` in the caller's memory.
+fn pacing_rate(value: &[u8]) -> Result<Option<u64>> {
+    if let Some(wide) = value.first_chunk() {
+        let rate = u64::from_ne_bytes(*wide);
+        return Ok((rate != u64::MAX).then_some(rate));
+    }
+    let rate = int(value)? as u32;
+    Ok((rate != u32::MAX).then_some(rate.into()))
+}
+
+fn pacing_rate_bytes(rate: Option<u64>) -> Vec<u8> {
+    rate.unwrap_or(u64::MAX).to_ne_bytes().to_vec()
 }
 
 fn linger_bytes(linger: Option<u16>) -> Vec<u8> {

@@ -1,18 +1,21 @@
 //! How much may be in flight: congestion control behind one narrow trait.
 //!
 //! Loss recovery decides *what* to send again; this decides *how much* may be in the network. Windows
-//! are bytes. The algorithms are NewReno (RFC 5681, RFC 6582) and CUBIC (RFC 9438, the default).
-//! `slow_start` is shared by both. Left out: pacing, ECN's response (RFC 3168; the caller may treat an
-//! echo as a loss).
+//! are bytes. The algorithms are CUBIC (RFC 9438, the default) and NewReno (RFC 5681, RFC 6582), which share
+//! `slow_start`, and BBR (draft-ietf-ccwg-bbr). Marks of congestion (RFC 3168) reach the first two as a loss.
+//! When what may be in flight leaves is the business of `pacing`.
 
+mod bbr;
 mod cubic;
 mod new_reno;
 mod slow_start;
 
 use std::time::Duration;
 
+use super::delivery_rate::Sample;
 use crate::time::Instant;
 
+pub use self::bbr::Bbr;
 pub use self::cubic::Cubic;
 pub use self::new_reno::NewReno;
 use self::slow_start::{Advice, SlowStart};
@@ -25,6 +28,8 @@ pub enum Algorithm {
     Cubic,
     /// RFC 5681.
     NewReno,
+    /// Version 3 of draft-ietf-ccwg-bbr; always paced.
+    Bbr,
 }
 
 /// An ACK of new data outside of fast recovery.
@@ -49,6 +54,48 @@ pub struct AckEvent {
     pub cwnd_limited: bool,
 }
 
+/// What any ACK tells of the network.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery {
+    /// When it came.
+    pub now: Instant,
+    /// How fast things arrive.
+    pub rate: Option<Sample>,
+    /// Bytes that arrived, as far as it says.
+    pub delivered: u64,
+    /// All that ever did.
+    pub total_delivered: u64,
+    /// Bytes in the network after it.
+    pub in_flight: u64,
+    /// The round-trip time of the newest segment that it acknowledges, if sent once.
+    pub rtt: Option<Duration>,
+    /// The congestion window is the limit.
+    pub cwnd_limited: bool,
+    /// The receiver says which segments it has (RFC 2018).
+    pub selective: bool,
+}
+
+/// A piece of what was in flight is thought to be lost.
+#[derive(Clone, Copy, Debug)]
+pub struct LostPiece {
+    /// When that was found.
+    pub now: Instant,
+    /// Position of its first octet.
+    pub start: u64,
+    /// Position after its last.
+    pub end: u64,
+    /// Bytes in flight when it was sent, itself included.
+    pub tx_in_flight: u64,
+    /// Bytes lost since, itself included.
+    pub lost: u64,
+    /// It was sent when data was lacking.
+    pub app_limited: bool,
+    /// All that ever arrived.
+    pub total_delivered: u64,
+    /// The receiver says which segments it has (RFC 2018).
+    pub selective: bool,
+}
+
 /// What a congestion controller does. All sizes in bytes.
 pub trait CongestionControl {
     /// New data was acknowledged. Not to be called in fast recovery, where the window is fixed.
@@ -64,6 +111,30 @@ pub trait CongestionControl {
     fn on_idle(&mut self, now: Instant, idle: Duration, rto: Duration);
     /// The last loss or time-out was none: takes the window back (RFC 4015, RFC 5682).
     fn on_undo(&mut self);
+    /// Something arrived, or not: for every ACK, in recovery too, after everything else was told.
+    fn on_delivery(&mut self, _delivery: &Delivery) {}
+    /// It wants to hear [`CongestionControl::on_lost`].
+    fn watches_losses(&self) -> bool {
+        false
+    }
+    /// For each piece found lost.
+    fn on_lost(&mut self, _lost: &LostPiece) {}
+    /// The peer echoes marks of congestion (RFC 3168): once per round trip, before [`CongestionControl::on_loss`].
+    fn on_mark(&mut self, _now: Instant, _in_flight: u64) {}
+    /// Sending begins again after a lack of data, with nothing in flight.
+    fn on_restart(&mut self, _now: Instant) {}
+    /// Bytes per second at which segments are to leave; none to leave that to the window.
+    fn pacing_rate(&self) -> Option<u64> {
+        None
+    }
+    /// Little is in flight on purpose: low rates of delivery say nothing of the path.
+    fn ignores_low_rates(&self) -> bool {
+        false
+    }
+    /// After a loss the window goes down to the threshold in proportion to what arrives (RFC 9937).
+    fn reduces_in_proportion(&self) -> bool {
+        true
+    }
     /// What it moves.
     fn window(&self) -> &Window;
     /// The same, to be changed.
@@ -110,6 +181,8 @@ pub enum Congestion {
     NewReno(NewReno),
     /// RFC 9438.
     Cubic(Cubic),
+    /// draft-ietf-ccwg-bbr.
+    Bbr(Bbr),
 }
 
 impl Congestion {
@@ -120,6 +193,7 @@ impl Congestion {
         match algorithm {
             Algorithm::NewReno => Self::NewReno(NewReno::new(window)),
             Algorithm::Cubic => Self::Cubic(Cubic::new(window)),
+            Algorithm::Bbr => Self::Bbr(Bbr::new(window)),
         }
     }
 
@@ -129,6 +203,7 @@ impl Congestion {
         match self {
             Self::NewReno(_) => Algorithm::NewReno,
             Self::Cubic(_) => Algorithm::Cubic,
+            Self::Bbr(_) => Algorithm::Bbr,
         }
     }
 
@@ -142,6 +217,7 @@ impl Congestion {
         match self {
             Self::NewReno(new_reno) => new_reno,
             Self::Cubic(cubic) => cubic,
+            Self::Bbr(bbr) => bbr,
         }
     }
 
@@ -149,6 +225,7 @@ impl Congestion {
         match self {
             Self::NewReno(new_reno) => new_reno,
             Self::Cubic(cubic) => cubic,
+            Self::Bbr(bbr) => bbr,
         }
     }
 }
@@ -176,6 +253,38 @@ impl CongestionControl for Congestion {
 
     fn on_undo(&mut self) {
         self.get_mut().on_undo();
+    }
+
+    fn on_delivery(&mut self, delivery: &Delivery) {
+        self.get_mut().on_delivery(delivery);
+    }
+
+    fn watches_losses(&self) -> bool {
+        self.get().watches_losses()
+    }
+
+    fn on_lost(&mut self, lost: &LostPiece) {
+        self.get_mut().on_lost(lost);
+    }
+
+    fn on_mark(&mut self, now: Instant, in_flight: u64) {
+        self.get_mut().on_mark(now, in_flight);
+    }
+
+    fn on_restart(&mut self, now: Instant) {
+        self.get_mut().on_restart(now);
+    }
+
+    fn pacing_rate(&self) -> Option<u64> {
+        self.get().pacing_rate()
+    }
+
+    fn ignores_low_rates(&self) -> bool {
+        self.get().ignores_low_rates()
+    }
+
+    fn reduces_in_proportion(&self) -> bool {
+        self.get().reduces_in_proportion()
     }
 
     fn window(&self) -> &Window {

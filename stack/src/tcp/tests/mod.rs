@@ -15,6 +15,7 @@ mod loss_recovery;
 mod low_water;
 mod nagle;
 mod opening;
+mod pacing;
 mod paws;
 mod rack;
 mod record;
