@@ -9,6 +9,7 @@
 //! | [`fence`] | the command that switches the other host off |
 //! | [`key`] | the key that all hosts of a cluster share |
 //! | [`link`] | authenticated and encrypted links: heartbeats, commits, snapshots |
+//! | `keeper` | the thread that stores votes |
 //! | [`membership`] | from the configuration to a vote, and its memory |
 //! | [`server`], [`witness`] | the two kinds of hosts |
 //! | [`realtime`] | priority for the thread of the heartbeats |
@@ -26,6 +27,7 @@ pub mod control;
 pub mod fence;
 pub mod id;
 mod interfaces;
+mod keeper;
 pub mod key;
 pub mod link;
 pub mod membership;

@@ -1,11 +1,13 @@
 //! From the configuration to a membership, and its memory on stable storage.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use thiserror::Error;
 
 use crate::config::{Arbitration, Config};
+use crate::keeper::Keeper;
 use crate::key::{Key, KeyError};
 use crate::link::{self, LinkError, Links};
 use crate::storage::{StateFolder, StorageError};
@@ -63,6 +65,13 @@ pub fn store(folder: &StateFolder, durable: &Durable) -> Result<(), StorageError
     folder.store(VOTE, &bytes)
 }
 
+/// Stores votes in `folder`, while heartbeats go on.
+pub(crate) fn keeper(folder: StateFolder) -> Result<Arc<Keeper>, StartError> {
+    let store = move |durable: &Durable| store(&folder, durable).map_err(io::Error::other);
+    let keeper = Keeper::start(store).map_err(LinkError::from)?;
+    Ok(Arc::new(keeper))
+}
+
 /// How this host takes part.
 ///
 /// # Errors
@@ -101,7 +110,7 @@ pub fn options(config: &Config) -> Result<membership::Config, StartError> {
 ///
 /// # Errors
 /// One line that says what to do.
-pub fn links(config: &Config) -> Result<std::sync::Arc<Links>, StartError> {
+pub fn links(config: &Config) -> Result<Arc<Links>, StartError> {
     let peers = config.others().map(|host| link::Peer {
         host: host.id,
         addresses: host.paths.clone(),

@@ -14,6 +14,7 @@ use crate::control::{self, Controlled};
 use crate::fence;
 use crate::id::{Channel, HostId, PathId};
 use crate::interfaces::{Interfaces, index_of};
+use crate::keeper::Keeper;
 use crate::key::Key;
 use crate::link::{Handler, LinkError, Links};
 use crate::membership::{self, StartError};
@@ -23,7 +24,6 @@ use crate::runtime::{Host, Runtime};
 use crate::status;
 use crate::storage::StateFolder;
 use outlive::engine::{self, Stack, clock};
-use outlive::replication::membership::Durable;
 use outlive::replication::{self, Backing, Carrier, Fence, NoFence, Node, NodeConfig, Storage};
 use outlive::tcp::Secret;
 use outlive::time::Instant;
@@ -85,10 +85,11 @@ impl Server {
             commit_timeout: config.survival.commit_timeout,
             ..NodeConfig::new(membership::options(&config)?)
         };
+        let keeper = membership::keeper(folder)?;
         let node = Node::new(
             node_config,
             Arc::clone(&links) as Arc<dyn Carrier>,
-            Arc::new(Memory(folder)),
+            Arc::clone(&keeper) as Arc<dyn Storage>,
             fence,
             durable,
             clock::now(),
@@ -96,6 +97,7 @@ impl Server {
         if let Some(command) = command {
             let _ = command.node.set(Arc::downgrade(&node));
         }
+        tell_of_votes(&keeper, &node, &links);
         let host = Served {
             config,
             cookie_secret,
@@ -175,13 +177,15 @@ impl Carrier for Links {
     }
 }
 
-/// The memory of this host.
-struct Memory(StateFolder);
-
-impl Storage for Memory {
-    fn store(&self, durable: &Durable) -> io::Result<()> {
-        membership::store(&self.0, durable).map_err(io::Error::other)
-    }
+/// Has the node go on once a vote is stored, and the heartbeat thread take up what follows.
+fn tell_of_votes(keeper: &Keeper, node: &Arc<Node>, links: &Arc<Links>) {
+    let (node, links) = (Arc::downgrade(node), Arc::clone(links));
+    keeper.tell(move |outcome| {
+        if let Some(node) = node.upgrade() {
+            node.stored(clock::now(), &outcome);
+            links.wake();
+        }
+    });
 }
 
 /// Runs the fence command on a thread of its own.

@@ -2,7 +2,9 @@
 //!
 //! It has the membership and its memory, heartbeats, and nothing else.
 
+use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -10,6 +12,7 @@ use parking_lot::Mutex;
 use crate::config::Config;
 use crate::control::{self, Controlled};
 use crate::id::{Channel, HostId};
+use crate::keeper::Keeper;
 use crate::link::{Handler, Links};
 use crate::membership::{self, StartError};
 use crate::report::{Report, Role};
@@ -17,7 +20,8 @@ use crate::runtime::{Host, Runtime};
 use crate::status;
 use crate::storage::StateFolder;
 use outlive::engine::clock;
-use outlive::replication::membership::{Membership, Output};
+use outlive::replication::Storage;
+use outlive::replication::membership::{Membership, Output, Queue};
 use outlive::replication::message::Message;
 use outlive::time::Instant;
 
@@ -31,13 +35,14 @@ pub struct Witness {
 struct Voter {
     config: Config,
     links: Arc<Links>,
-    folder: StateFolder,
+    keeper: Arc<Keeper>,
     state: Mutex<State>,
 }
 
 struct State {
     membership: Membership,
     outputs: Vec<Output>,
+    queue: Queue,
     /// The memory could not be stored: nothing may be said any more.
     failed: bool,
 }
@@ -61,13 +66,20 @@ impl Witness {
         let options = membership::options(&config)?;
         let host = Arc::new(Voter {
             links: Arc::clone(&links),
-            folder,
+            keeper: membership::keeper(folder)?,
             state: Mutex::new(State {
                 membership: Membership::new(options, durable, clock::now()),
                 outputs: Vec::new(),
+                queue: Queue::new(&durable),
                 failed: false,
             }),
             config,
+        });
+        let voter = Arc::downgrade(&host);
+        host.keeper.tell(move |outcome| {
+            if let Some(voter) = voter.upgrade() {
+                voter.stored(&outcome);
+            }
         });
         control::listen(
             &host.config.state_dir,
@@ -91,38 +103,58 @@ impl Witness {
 }
 
 impl Voter {
-    /// Does what the membership wants done, in order.
-    fn carry_out(&self, state: &mut State, now: Instant) {
-        let State {
-            membership,
-            outputs,
-            failed,
-        } = state;
-        membership.poll(now, outputs);
+    /// Does what is due and what the membership wants done, in order.
+    fn turn(&self, state: &mut State, now: Instant) {
+        state.membership.poll(now, &mut state.outputs);
+        let mut outputs = std::mem::take(&mut state.outputs);
         for output in outputs.drain(..) {
-            if *failed {
-                continue;
+            if let Some(output) = state.queue.admit(output) {
+                self.carry_out(state, &output);
             }
-            match output {
-                Output::Persist(durable) => {
-                    if let Err(error) = membership::store(&self.folder, &durable) {
-                        tracing::error!(%error, "a vote cannot be stored: this witness votes no more; make room and start it again");
-                        *failed = true;
-                    }
-                }
-                Output::Send { to, path, message } => {
-                    let bytes = Message::Membership(message).to_bytes();
-                    self.links.send(to, Channel::Heartbeat(path), bytes);
-                }
-                Output::View(view) => tracing::info!(%view, "a new view"),
-                Output::Up(host) => tracing::info!(%host, "up"),
-                Output::Down(host) => tracing::warn!(%host, "down"),
-                Output::Path { host, path, up } => {
-                    tracing::info!(%host, path = path.0, up, "a path changed");
-                }
-                Output::Restarted(host) => tracing::info!(%host, "started again"),
-                Output::Lease(_) | Output::Fence(_) | Output::Clock { .. } => {}
+        }
+        state.outputs = outputs;
+    }
+
+    /// A vote is stored, or could not be.
+    fn stored(&self, outcome: &io::Result<()>) {
+        let mut state = self.state.lock();
+        state.queue.stored();
+        state.note(outcome);
+        while let Some(output) = state.queue.due() {
+            self.carry_out(&mut state, &output);
+        }
+    }
+
+    fn carry_out(&self, state: &mut State, output: &Output) {
+        if state.failed {
+            return;
+        }
+        match output {
+            Output::Persist(durable) => match self.keeper.store(durable) {
+                Poll::Ready(outcome) => state.note(&outcome),
+                Poll::Pending => state.queue.storing(),
+            },
+            Output::Send { to, path, message } => {
+                let bytes = Message::Membership(*message).to_bytes();
+                self.links.send(*to, Channel::Heartbeat(*path), bytes);
             }
+            Output::View(view) => tracing::info!(%view, "a new view"),
+            Output::Up(host) => tracing::info!(%host, "up"),
+            Output::Down(host) => tracing::warn!(%host, "down"),
+            Output::Path { host, path, up } => {
+                tracing::info!(%host, path = path.0, up, "a path changed");
+            }
+            Output::Restarted(host) => tracing::info!(%host, "started again"),
+            Output::Lease(_) | Output::Fence(_) | Output::Clock { .. } => {}
+        }
+    }
+}
+
+impl State {
+    fn note(&mut self, outcome: &io::Result<()>) {
+        if let Err(error) = outcome {
+            tracing::error!(%error, "a vote cannot be stored: this witness votes no more; make room and start it again");
+            self.failed = true;
         }
     }
 }
@@ -137,7 +169,7 @@ impl Handler for Voter {
                 let now = clock::now();
                 let mut state = self.state.lock();
                 state.membership.receive(now, from, path, &message);
-                self.carry_out(&mut state, now);
+                self.turn(&mut state, now);
             }
             Ok(_) => {}
             Err(error) => tracing::debug!(%from, %error, "refused message"),
@@ -156,7 +188,7 @@ impl Handler for Voter {
 
 impl Host for Voter {
     fn beat(&self, now: Instant) -> bool {
-        self.carry_out(&mut self.state.lock(), now);
+        self.turn(&mut self.state.lock(), now);
         false
     }
 

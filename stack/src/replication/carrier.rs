@@ -1,6 +1,7 @@
 //! What a node needs of the world: messages to other hosts, and stable storage.
 
 use std::io;
+use std::task::Poll;
 
 use bytes::Bytes;
 
@@ -27,11 +28,14 @@ pub trait Carrier: Send + Sync {
 
 /// Keeps what a voter must not forget.
 pub trait Storage: Send + Sync {
-    /// Returns once it is on stable storage.
+    /// Puts it on stable storage. Ready once it is there, or could not be; pending when it takes a while: then
+    /// [`super::Node::stored`] has to be told of the outcome, and nothing else is stored before. What follows from the vote
+    /// waits so long; heartbeats do not. Called with locks of the node held: it must not call the node back before
+    /// it returns.
     ///
     /// # Errors
-    /// When it is not; then the node falls silent for good.
-    fn store(&self, durable: &Durable) -> io::Result<()>;
+    /// When it is not there; then the node falls silent for good.
+    fn store(&self, durable: &Durable) -> Poll<io::Result<()>>;
 }
 
 /// Switches hosts off.

@@ -21,6 +21,8 @@ pub struct Lease {
     /// First nanosecond at which it is over; 0 when there is none.
     until_ns: AtomicU64,
     epoch: AtomicU64,
+    /// How often it was revoked.
+    revocations: AtomicU64,
 }
 
 impl Lease {
@@ -44,6 +46,7 @@ impl Lease {
 
     /// Silence from now on.
     pub fn revoke(&self) {
+        self.revocations.fetch_add(1, Ordering::AcqRel);
         self.until_ns.store(0, Ordering::Release);
     }
 
@@ -59,12 +62,14 @@ impl Permit for Lease {
     }
 }
 
-/// A lease that was won, but not yet taken up: what was accepted before has to be stored first.
+/// A lease that was won, but not yet taken up: what was accepted before has to be stored first. It is void once
+/// the lease was revoked meanwhile.
 #[derive(Clone, Debug)]
 pub struct Term {
     lease: Arc<Lease>,
     epoch: Epoch,
     until: Instant,
+    revocations: u64,
 }
 
 impl Term {
@@ -72,15 +77,18 @@ impl Term {
     #[must_use]
     pub fn new(lease: Arc<Lease>, epoch: Epoch, until: Instant) -> Self {
         Self {
+            revocations: lease.revocations.load(Ordering::Acquire),
             lease,
             epoch,
             until,
         }
     }
 
-    /// Takes it up: from now on the engine may send.
+    /// Takes it up: from now on the engine may send. Not while another thread revokes the lease.
     pub fn apply(&self) {
-        self.lease.extend(self.epoch, self.until);
+        if self.lease.revocations.load(Ordering::Acquire) == self.revocations {
+            self.lease.extend(self.epoch, self.until);
+        }
     }
 
     /// The epoch in which it may be used.
@@ -140,6 +148,18 @@ mod tests {
             Term::new(Arc::clone(&lease), Epoch(1), Instant::from_millis(until)).apply();
         }
         assert_eq!(lease.until(), Instant::from_millis(40));
+    }
+
+    #[test]
+    fn a_term_that_was_won_before_a_revocation_is_void() {
+        let lease = Arc::new(Lease::default());
+        let term = || Term::new(Arc::clone(&lease), Epoch(1), Instant::from_millis(30));
+        let won = term();
+        lease.revoke();
+        won.apply();
+        assert!(!lease.may_send(Instant::ZERO));
+        term().apply();
+        assert!(lease.may_send(Instant::ZERO));
     }
 
     proptest! {

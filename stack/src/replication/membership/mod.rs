@@ -15,6 +15,7 @@
 //! | `arbitration` | what stands in for the peer's vote |
 //! | `host` | what is known of another host |
 //! | [`output`], [`statistics`] | what a membership wants done; what it counts |
+//! | [`queue`] | what waits for stable storage |
 //! | `receiving`, `answering`, `proposing`, `holding` | [`Membership`], by subject: messages, the voter's answers, ballots and roles, the lease |
 //!
 //! The witness runs the same code; it is only never a candidate.
@@ -32,6 +33,7 @@ pub mod lease;
 pub mod message;
 pub mod output;
 mod proposing;
+pub mod queue;
 mod receiving;
 pub mod statistics;
 #[cfg(test)]
@@ -46,6 +48,7 @@ pub use durable::Durable;
 pub use lease::{Lease, Term};
 pub use message::{Malformed, Message};
 pub use output::Output;
+pub use queue::Queue;
 pub use statistics::Statistics;
 
 use crate::replication::view::{Epoch, HostId, HostSet, View};

@@ -8,11 +8,11 @@ use super::lease::Term;
 use super::message::Message;
 use crate::replication::view::{HostId, View};
 
-/// To be done **in this order**, before the membership is called again. When something cannot be done, the host must
-/// stop: nothing that follows may happen.
+/// To be done **in this order**, before the membership is called again; or, where storing takes a while, in the order of a
+/// [`super::Queue`]. When something cannot be done, the host must stop: nothing that follows may happen.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// Put on stable storage, synchronously.
+    /// Put on stable storage before anything that follows.
     Persist(Durable),
     /// A datagram on one path.
     Send {

@@ -23,6 +23,8 @@ pub struct Statistics {
     pub lapses: u64,
     /// How often it asked for a fence.
     pub fences: u64,
+    /// Messages and terms that waited for stable storage in vain: it took too long.
+    pub drop_waiting: u64,
 }
 
 impl Statistics {

@@ -112,7 +112,7 @@ impl Node {
         }
         Arc::new(Self {
             config,
-            membership: Mutex::new(Voting::new(membership)),
+            membership: Mutex::new(Voting::new(membership, &durable)),
             service,
             carrier,
             storage,

@@ -56,7 +56,10 @@ impl Node {
         let membership = &voting.membership;
         let peer = self.config.membership.peer();
         let (peer_up, witness_up) = (membership.is_up(peer), membership.is_up(HostId::WITNESS));
-        let statistics = membership.statistics();
+        let statistics = Statistics {
+            drop_waiting: voting.queue.dropped(),
+            ..membership.statistics()
+        };
         let lease_until = self.lease.until();
         drop(voting);
         NodeStatus {

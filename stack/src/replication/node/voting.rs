@@ -1,11 +1,13 @@
 //! What the membership wants done, in order; and what the service wants of it.
 
+use std::io;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 
 use super::Node;
 use crate::replication::carrier::Channel;
 use crate::replication::clock_offset::ClockOffset;
-use crate::replication::membership::{Membership, Output};
+use crate::replication::membership::{Durable, Membership, Output, Queue};
 use crate::replication::message::Message;
 use crate::time::Instant;
 
@@ -13,14 +15,16 @@ use crate::time::Instant;
 pub(super) struct Voting {
     pub(super) membership: Membership,
     outputs: Vec<Output>,
+    pub(super) queue: Queue,
     clock: ClockOffset,
 }
 
 impl Voting {
-    pub(super) fn new(membership: Membership) -> Self {
+    pub(super) fn new(membership: Membership, durable: &Durable) -> Self {
         Self {
             membership,
             outputs: Vec::new(),
+            queue: Queue::new(durable),
             clock: ClockOffset::default(),
         }
     }
@@ -53,16 +57,39 @@ impl Node {
         let Voting {
             membership,
             outputs,
+            queue,
             clock,
         } = &mut *voting;
         call(membership);
         membership.poll(now, outputs);
-        let primary = membership.is_primary();
+        if !membership.is_primary() {
+            // An earlier life of this host was primary; what it had is gone.
+            let me = self.config.membership.me;
+            outputs.retain(|output| !matches!(output, Output::View(view) if view.primary == me));
+        }
         for output in outputs.drain(..) {
-            if !self.carry_out(now, output, primary, clock) {
+            let due = queue.admit(output);
+            if due.is_some_and(|output| !self.carry_out(now, output, queue, clock)) {
                 self.fail();
                 return;
             }
+        }
+    }
+
+    /// What [`super::super::Storage::store`] began has ended so: what waited for it follows.
+    pub fn stored(&self, now: Instant, outcome: &io::Result<()>) {
+        let mut voting = self.membership.lock();
+        if self.failed.load(Ordering::Acquire) {
+            return;
+        }
+        let Voting { queue, clock, .. } = &mut *voting;
+        queue.stored();
+        let mut well = is_stored(outcome);
+        while well && let Some(output) = queue.due() {
+            well = self.carry_out(now, output, queue, clock);
+        }
+        if !well {
+            self.fail();
         }
     }
 
@@ -71,16 +98,14 @@ impl Node {
         &self,
         now: Instant,
         output: Output,
-        primary: bool,
+        queue: &mut Queue,
         clock: &mut ClockOffset,
     ) -> bool {
         match output {
-            Output::Persist(durable) => {
-                if let Err(error) = self.storage.store(&durable) {
-                    tracing::error!(%error, "stable storage failed: this host is silent from now on");
-                    return false;
-                }
-            }
+            Output::Persist(durable) => match self.storage.store(&durable) {
+                Poll::Ready(outcome) => return is_stored(&outcome),
+                Poll::Pending => queue.storing(),
+            },
             Output::Send { to, path, message } => {
                 let message = Message::Membership(message).to_bytes();
                 self.carrier.send(to, Channel::Heartbeat(path), message);
@@ -89,9 +114,6 @@ impl Node {
             Output::View(view) => {
                 if view.primary != self.config.membership.me {
                     self.service.close();
-                } else if !primary {
-                    // An earlier life of this host was primary; what it had is gone.
-                    return true;
                 }
                 self.views.lock().push_back(view);
             }
@@ -124,4 +146,11 @@ impl Node {
         self.lease.revoke();
         self.service.close();
     }
+}
+
+fn is_stored(outcome: &io::Result<()>) -> bool {
+    if let Err(error) = outcome {
+        tracing::error!(%error, "stable storage failed: this host is silent from now on");
+    }
+    outcome.is_ok()
 }

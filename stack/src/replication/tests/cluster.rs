@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,12 +41,26 @@ impl Carrier for Mail {
 }
 
 #[derive(Default)]
-struct Memory(Mutex<Durable>);
+pub(super) struct Disk {
+    pub(super) stored: Durable,
+    /// A write does not end by itself.
+    pub(super) slow: bool,
+    pub(super) writing: Option<Durable>,
+}
+
+#[derive(Default)]
+pub(super) struct Memory(pub(super) Mutex<Disk>);
 
 impl Storage for Memory {
-    fn store(&self, durable: &Durable) -> std::io::Result<()> {
-        *self.0.lock() = *durable;
-        Ok(())
+    fn store(&self, durable: &Durable) -> Poll<std::io::Result<()>> {
+        let mut disk = self.0.lock();
+        assert_eq!(disk.writing, None, "one after the other");
+        if disk.slow {
+            disk.writing = Some(*durable);
+            return Poll::Pending;
+        }
+        disk.stored = *durable;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -54,12 +69,12 @@ enum Passing {
     Mail(HostId, HostId, Channel, Bytes),
 }
 
-struct Cluster {
-    now: Instant,
+pub(super) struct Cluster {
+    pub(super) now: Instant,
     hosts: Vec<Stepped>,
-    nodes: Vec<Arc<Node>>,
-    memory: [Arc<Memory>; 2],
-    witness: Membership,
+    pub(super) nodes: Vec<Arc<Node>>,
+    pub(super) memory: [Arc<Memory>; 2],
+    pub(super) witness: Membership,
     post: Post,
     wire: VecDeque<(Instant, Passing)>,
     /// Servers that run; one that does not neither receives nor acts.
@@ -68,7 +83,7 @@ struct Cluster {
     /// Heartbeats of servers are lost.
     heartbeats_lost: bool,
     /// Frames that servers sent.
-    sent: [u64; 2],
+    pub(super) sent: [u64; 2],
     /// Where the streams to the client's ports end, as far as they were sent, and data that was sent again.
     ends: HashMap<u16, u32>,
     sent_again: u64,
@@ -118,7 +133,7 @@ impl Cluster {
         cluster
     }
 
-    fn stack(&self, host: usize) -> Stack {
+    pub(super) fn stack(&self, host: usize) -> Stack {
         self.hosts[host].stack()
     }
 
@@ -129,14 +144,14 @@ impl Cluster {
         }
     }
 
-    fn primary(&self) -> Option<usize> {
+    pub(super) fn primary(&self) -> Option<usize> {
         (0..2).find(|&host| {
             let permit = self.nodes[host].permit();
             self.running[host] && permit.may_send(self.now)
         })
     }
 
-    fn is_synced(&self) -> bool {
+    pub(super) fn is_synced(&self) -> bool {
         self.primary().is_some_and(|host| {
             let status = self.nodes[host].status().service;
             status.backing == Backing::Synced && self.running == [true; 2]
@@ -144,7 +159,7 @@ impl Cluster {
     }
 
     /// A host stops; its process may be gone, or only asleep.
-    fn stop(&mut self, host: usize) {
+    pub(super) fn stop(&mut self, host: usize) {
         self.running[host] = false;
         let not_its = |(_, passing): &(Instant, Passing)| match passing {
             Passing::Mail(_, _, channel, _) => matches!(channel, Channel::Heartbeat(_)),
@@ -155,7 +170,7 @@ impl Cluster {
     }
 
     /// A host that was stopped starts anew, remembering nothing but its votes.
-    fn restart(&mut self, host: usize) {
+    pub(super) fn restart(&mut self, host: usize) {
         self.lives += 1;
         let (stepped, node) = start(host, self.lives, self.now, &self.post, &self.memory[host]);
         self.hosts[host] = stepped;
@@ -204,11 +219,34 @@ impl Cluster {
         }
         let at = self.now + DELAY;
         let post = std::mem::take(&mut *self.post.lock());
+        post.iter()
+            .for_each(|(from, _, _, bytes)| self.check(*from, bytes));
         let mails = post
             .into_iter()
             .map(|(from, to, channel, bytes)| (at, Passing::Mail(from, to, channel, bytes)));
         self.wire.extend(mails);
         true
+    }
+
+    /// Whatever a server says of votes is on its disk.
+    fn check(&self, from: HostId, bytes: &Bytes) {
+        let memory = self.memory.get(usize::from(from.0));
+        if let (Some(memory), Ok(Message::Membership(message))) =
+            (memory, Message::decode(bytes.clone()))
+        {
+            let stored = memory.0.lock().stored.newest.epoch();
+            assert!(message.newest.epoch() <= stored, "{from}: {message:?}");
+        }
+    }
+
+    /// What a host's disk was writing is written.
+    pub(super) fn finish_write(&self, host: usize) {
+        let mut disk = self.memory[host].0.lock();
+        if let Some(durable) = disk.writing.take() {
+            disk.stored = durable;
+            drop(disk);
+            self.nodes[host].stored(self.now, &Ok(()));
+        }
     }
 
     fn deliver(&mut self, passing: Passing) {
@@ -280,20 +318,20 @@ impl Cluster {
         }
     }
 
-    fn run_for(&mut self, duration: Duration) {
+    pub(super) fn run_for(&mut self, duration: Duration) {
         let until = self.now + duration;
         while self.step(until) {}
         self.now = until;
     }
 
-    fn run_until(&mut self, within: Duration, mut condition: impl FnMut(&Self) -> bool) {
+    pub(super) fn run_until(&mut self, within: Duration, mut condition: impl FnMut(&Self) -> bool) {
         let until = self.now + within;
         while !condition(self) {
             assert!(self.step(until), "it takes too long");
         }
     }
 
-    fn finish(&mut self, got: &Shared) {
+    pub(super) fn finish(&mut self, got: &Shared) {
         self.run_until(200 * SECOND, |_| got.lock().done);
         assert_eq!(got.lock().wrong, None);
     }
@@ -310,7 +348,7 @@ fn start(
         from: HostId(host as u8),
         post: Arc::clone(post),
     });
-    let durable = *memory.0.lock();
+    let durable = memory.0.lock().stored;
     let storage = Arc::clone(memory) as Arc<dyn Storage>;
     let config = NodeConfig::new(voter(host, life));
     let node = Node::new(config, carrier, storage, Arc::new(NoFence), durable, now);
@@ -324,7 +362,7 @@ fn start(
     (stepped, node)
 }
 
-fn serving() -> (Cluster, usize) {
+pub(super) fn serving() -> (Cluster, usize) {
     let mut cluster = Cluster::new();
     cluster.run_until(10 * SECOND, Cluster::is_synced);
     let primary = cluster.primary().unwrap();

@@ -4,5 +4,6 @@ mod applications;
 mod cluster;
 mod continuing;
 mod invariants;
+mod storing;
 mod surviving;
 mod world;

@@ -1,6 +1,7 @@
 //! A server of a pair: our stack and the [`Node`] beside it, joined to the simulated networks.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use bytes::Bytes;
 use outlive::engine::{Config, Stack, Stepped};
@@ -25,9 +26,9 @@ impl Disk {
 }
 
 impl Storage for Disk {
-    fn store(&self, durable: &Durable) -> std::io::Result<()> {
+    fn store(&self, durable: &Durable) -> Poll<std::io::Result<()>> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = *durable;
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 }
 

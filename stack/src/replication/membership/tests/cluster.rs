@@ -18,6 +18,9 @@ pub(super) struct Node {
     pub(super) config: Config,
     pub(super) membership: Option<Membership>,
     pub(super) stored: Durable,
+    queue: Queue,
+    /// What the disk is busy with, and until when.
+    writing: Option<(Instant, Durable)>,
     pub(super) paused: bool,
     deadline: Instant,
     lives: u64,
@@ -51,6 +54,8 @@ pub(super) struct Cluster {
     /// One in so many is lost; 0 for none.
     pub(super) loss: u64,
     pub(super) max_delay: Duration,
+    /// The longest that a disk takes; zero for one that takes no time.
+    pub(super) slowest_write: Duration,
     /// Links that carry nothing: from, to.
     pub(super) cut: Vec<(HostId, HostId)>,
     /// Input that a client was told is safe.
@@ -85,6 +90,8 @@ impl Cluster {
                 config,
                 membership: None,
                 stored: Durable::default(),
+                queue: Queue::new(&Durable::default()),
+                writing: None,
                 paused: false,
                 deadline: Instant::ZERO,
                 lives: 0,
@@ -104,6 +111,7 @@ impl Cluster {
             random,
             loss: 0,
             max_delay: Duration::from_micros(300),
+            slowest_write: Duration::ZERO,
             cut: Vec::new(),
             acknowledged: 0,
             rejoin: true,
@@ -151,6 +159,7 @@ impl Cluster {
             node.stored,
             node.local(now),
         ));
+        node.queue = Queue::new(&node.stored);
         node.copy = None;
         node.views.clear();
         node.paused = false;
@@ -158,8 +167,8 @@ impl Cluster {
     }
 
     pub(super) fn kill(&mut self, host: u8) {
-        self.node(host).membership = None;
-        self.node(host).copy = None;
+        let node = self.node(host);
+        (node.membership, node.writing, node.copy) = (None, None, None);
         self.in_flight.retain(|_, (from, _, _, _)| from.0 != host);
     }
 
@@ -219,8 +228,12 @@ impl Cluster {
         for host in 0..self.nodes.len() as u8 {
             let now = self.now;
             let node = self.node(host);
+            let written = node.writing.take_if(|(at, _)| !node.paused && *at <= now);
             if !node.paused && node.deadline <= node.local(now) {
                 self.poll(host);
+            }
+            if let Some((_, durable)) = written {
+                self.written(HostId(host), durable);
             }
         }
         self.holder();
@@ -256,8 +269,14 @@ impl Cluster {
         };
         let mut outputs = Vec::new();
         membership.poll(local, &mut outputs);
+        if !membership.is_primary() {
+            // It names an earlier life of this host.
+            outputs.retain(|it| !matches!(it, Output::View(view) if view.primary.0 == host));
+        }
         for output in outputs {
-            self.perform(HostId(host), output);
+            if let Some(output) = self.node(host).queue.admit(output) {
+                self.perform(HostId(host), output);
+            }
         }
         let node = self.node(host);
         if let Some(membership) = &node.membership {
@@ -269,11 +288,13 @@ impl Cluster {
     fn perform(&mut self, me: HostId, output: Output) {
         match output {
             Output::Persist(durable) => {
-                let mut bytes = BytesMut::new();
-                durable.encode(&mut bytes);
-                let stored = Durable::decode(&bytes).expect("what was stored is read");
-                self.ballots.insert(stored.newest.epoch(), stored.newest);
-                self.node(me.0).stored = stored;
+                let slowest = self.slowest_write.as_nanos() as u64;
+                if slowest == 0 {
+                    return self.store(me, durable);
+                }
+                let at = self.now + Duration::from_nanos(self.random.below(slowest));
+                self.node(me.0).writing = Some((at, durable));
+                self.node(me.0).queue.storing();
             }
             Output::Send { to, path, message } => self.transmit(me, to, path, &message),
             Output::Lease(term) => term.apply(),
@@ -285,6 +306,23 @@ impl Cluster {
                 round_trip,
             } => self.node(me.0).clocks.push((host, offset_ns, round_trip)),
             Output::Up(_) | Output::Down(_) | Output::Path { .. } | Output::Restarted(_) => {}
+        }
+    }
+
+    fn store(&mut self, me: HostId, durable: Durable) {
+        let mut bytes = BytesMut::new();
+        durable.encode(&mut bytes);
+        let stored = Durable::decode(&bytes).expect("what was stored is read");
+        self.ballots.insert(stored.newest.epoch(), stored.newest);
+        self.node(me.0).stored = stored;
+    }
+
+    /// A disk is through with it: what waited for it follows.
+    fn written(&mut self, me: HostId, durable: Durable) {
+        self.store(me, durable);
+        self.node(me.0).queue.stored();
+        while let Some(output) = self.node(me.0).queue.due() {
+            self.perform(me, output);
         }
     }
 
@@ -352,8 +390,11 @@ impl Cluster {
             return;
         };
         let peer = node.config.peer();
-        let needed = membership.commit_to();
-        let view = membership.view();
+        // What is decided and still being stored is not acted upon.
+        let Some(view) = node.views.last().copied() else {
+            return;
+        };
+        let needed = membership.commit_to().union(view.in_sync);
         let epoch = view.epoch;
         let up = membership.is_up(peer);
         if needed.contains(peer) {
