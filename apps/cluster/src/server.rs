@@ -1,12 +1,15 @@
 //! A host that serves: its node, and the node's links, memory, fence and threads.
 
+mod controlled;
+
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::companion::{Companion, Companionship};
 use crate::config::{self, Arbitration, Config, UNSAFE_PAIR_WARNING};
@@ -19,19 +22,12 @@ use crate::key::Key;
 use crate::link::{Handler, LinkError, Links};
 use crate::membership::{self, StartError};
 use crate::probe;
-use crate::report::{self, Report, Role};
 use crate::runtime::{Host, Runtime};
-use crate::status;
 use crate::storage::StateFolder;
 use outlive::engine::{self, Stack, clock};
-use outlive::replication::{self, Backing, Carrier, Fence, NoFence, Node, NodeConfig, Storage};
+use outlive::replication::{Carrier, Fence, NoFence, Node, NodeConfig, Storage};
 use outlive::tcp::Secret;
 use outlive::time::Instant;
-
-/// How long `outlive handover` waits for the other host to serve.
-const HANDOVER_PATIENCE: Duration = Duration::from_secs(10);
-/// How often it looks, and does what is due: sooner than the thread of the work would.
-const HANDOVER_LOOK: Duration = Duration::from_micros(200);
 
 /// A host that serves, or is ready to.
 pub struct Server {
@@ -49,6 +45,10 @@ struct Served {
     links: Arc<Links>,
     times: Mutex<Times>,
     companionship: Companionship,
+    /// Somebody brought the next deadline of the work nearer.
+    work_is_due: AtomicBool,
+    /// The thread of the work has done what was due.
+    worked: (Mutex<()>, Condvar),
 }
 
 /// When what happened, for who asks later.
@@ -105,6 +105,8 @@ impl Server {
             links: Arc::clone(&links),
             times: Mutex::default(),
             companionship: Companionship::default(),
+            work_is_due: AtomicBool::new(false),
+            worked: Default::default(),
         };
         Ok(Self {
             host: Arc::new(host),
@@ -246,7 +248,7 @@ impl Handler for Served {
 
 impl Host for Served {
     fn beat(&self, now: Instant) -> bool {
-        self.node.beat(now)
+        self.node.beat(now) | self.work_is_due.swap(false, Ordering::AcqRel)
     }
 
     fn next_beat(&self, now: Instant) -> Instant {
@@ -263,6 +265,10 @@ impl Host for Served {
         {
             times.detection = Some((takeover.at, takeover.at.since(heard)));
         }
+        drop(times);
+        let (turn, worked) = &self.worked;
+        drop(turn.lock());
+        worked.notify_all();
     }
 
     fn next_work(&self, now: Instant) -> Instant {
@@ -310,82 +316,6 @@ impl Served {
                 for host in self.config.others() {
                     self.node.path_lost(clock::now(), host.id, path);
                 }
-            }
-        }
-    }
-
-    fn replication(status: &replication::Status) -> report::Replication {
-        report::Replication {
-            protected: status.protected as u64,
-            unprotected: status.connections.saturating_sub(status.protected) as u64,
-            lag_entries: status.lag_entries,
-            counters: vec![
-                ("entries".into(), status.entries),
-                ("journal bytes".into(), status.journal_bytes as u64),
-                ("lag bytes".into(), status.lag_bytes as u64),
-                ("misfits".into(), status.misfits),
-            ],
-        }
-    }
-
-    fn takeover(&self, status: &replication::Status, now: Instant) -> Option<report::Takeover> {
-        let takeover = status.takeover?;
-        let detection = self.times.lock().detection;
-        let detection = detection.filter(|(at, _)| *at == takeover.at);
-        let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
-        Some(report::Takeover {
-            epoch: status.view.epoch.0,
-            ago_ms: ms(now.since(takeover.at)),
-            detection_ms: detection.map(|(_, took)| ms(took)),
-            promotion_ms: Some(ms(takeover.ready_at.since(takeover.at))),
-            connections: takeover.adopted as u64,
-        })
-    }
-}
-
-impl Controlled for Served {
-    fn report(&self) -> Report {
-        let (now, status) = (clock::now(), self.node.status());
-        let service = &status.service;
-        let role = match (service.role, service.backing) {
-            (replication::Role::Primary, _) => Role::Primary,
-            (replication::Role::Backup, Backing::Synced) => Role::Backup,
-            _ => Role::Joining,
-        };
-        let is_up = |host, path: PathId| self.node.path_is_up(host, path);
-        let left = status.lease_until.since(now);
-        Report {
-            lease_ms: (!left.is_zero()).then_some(left.as_secs_f64() * 1000.0),
-            peers: status::peers(&self.config, &self.links, is_up),
-            replication: Some(Self::replication(service)),
-            last_takeover: self.takeover(service, now),
-            ..status::report(&self.config, &self.links, role, &service.view)
-        }
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "who asked waits for the outcome")]
-    fn handover(&self) -> Result<String, String> {
-        let start = clock::now();
-        self.node.handover(start).map_err(|error| {
-            format!("{error}; `outlive status` shows who serves and who is in sync")
-        })?;
-        loop {
-            std::thread::sleep(HANDOVER_LOOK);
-            let now = clock::now();
-            self.node.work(now);
-            let (view, took) = (self.node.view(), now.since(start));
-            if view.primary != self.config.me {
-                return Ok(format!(
-                    "{} serves, epoch {}, after {:.1} ms",
-                    view.primary,
-                    view.epoch,
-                    took.as_secs_f64() * 1000.0
-                ));
-            }
-            if took > HANDOVER_PATIENCE {
-                return Err(
-                    "the other host did not take over; `outlive status` shows how it is".into(),
-                );
             }
         }
     }
