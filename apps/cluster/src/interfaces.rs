@@ -12,6 +12,7 @@ use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
+use outlive::wire::ethernet::MacAddr;
 
 /// `RTMGRP_LINK`.
 const GROUP_LINK: u32 = 1;
@@ -101,6 +102,18 @@ pub(crate) fn index_of(address: IpAddr) -> Option<u32> {
     if_nametoindex(found.interface_name.as_str()).ok()
 }
 
+/// The MAC address of an interface.
+///
+/// # Errors
+/// When there is no such interface, or it has none.
+pub(crate) fn station_of(interface: &str) -> io::Result<MacAddr> {
+    let stations = getifaddrs()?.filter(|it| it.interface_name == interface);
+    let mut stations = stations.filter_map(|it| it.address?.as_link_addr()?.addr());
+    let station = stations.find(|station| *station != [0; 6]);
+    let nobody = || io::Error::other(format!("interface {interface} has no MAC address"));
+    station.map(MacAddr).ok_or_else(nobody)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,5 +150,13 @@ mod tests {
     fn the_interface_of_an_address_is_found() {
         assert_eq!(index_of([127, 0, 0, 1].into()), if_nametoindex("lo").ok());
         assert_eq!(index_of([192, 0, 2, 1].into()), None);
+    }
+
+    #[test]
+    fn an_interface_without_a_station_is_named() {
+        for name in ["lo", "outlive-none"] {
+            let refusal = station_of(name).unwrap_err().to_string();
+            assert!(refusal.contains(name), "{refusal}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::config::{self, Arbitration, Config, UNSAFE_PAIR_WARNING};
 use crate::control::{self, Controlled};
 use crate::fence;
 use crate::id::{Channel, HostId, PathId};
-use crate::interfaces::{Interfaces, index_of};
+use crate::interfaces::{Interfaces, index_of, station_of};
 use crate::keeper::Keeper;
 use crate::key::Key;
 use crate::link::{Handler, LinkError, Links};
@@ -28,6 +28,7 @@ use outlive::engine::{self, Stack, clock};
 use outlive::replication::{Carrier, Fence, NoFence, Node, NodeConfig, Storage};
 use outlive::tcp::Secret;
 use outlive::time::Instant;
+use outlive::wire::ethernet::MacAddr;
 
 /// A host that serves, or is ready to.
 pub struct Server {
@@ -41,6 +42,8 @@ struct Served {
     config: Config,
     /// The same on both hosts: each accepts the SYN cookies of the other.
     cookie_secret: Secret,
+    /// What frames say that they come from, if not the service's MAC address.
+    source: Option<MacAddr>,
     node: Arc<Node>,
     links: Arc<Links>,
     times: Mutex<Times>,
@@ -79,10 +82,12 @@ impl Server {
         let durable = membership::load(&folder)?;
         let links = membership::links(&config)?;
         let cookie_secret = Secret(Key::read(&config.key_file)?.derive("SYN cookies"));
+        let source = source(&config)?;
         let (command, fence) = fence_for(&config);
         let node_config = NodeConfig {
             journal_bytes: config.survival.journal_bytes,
             commit_timeout: config.survival.commit_timeout,
+            flooded: source.is_some(),
             ..NodeConfig::new(membership::options(&config)?)
         };
         let keeper = membership::keeper(folder)?;
@@ -101,6 +106,7 @@ impl Server {
         let host = Served {
             config,
             cookie_secret,
+            source,
             node,
             links: Arc::clone(&links),
             times: Mutex::default(),
@@ -118,6 +124,7 @@ impl Server {
     /// Has a stack ask this host before it sends, and commit to the other one.
     pub fn configure(&self, engine: &mut engine::Config) {
         engine.tcp.cookie_secret = Some(self.host.cookie_secret);
+        engine.ethernet.source = self.host.source;
         engine.permit = self.host.node.permit();
         engine.gate = Some(self.host.node.gate());
         engine.tcp.lockstep = self.host.config.survival.lockstep;
@@ -171,6 +178,18 @@ impl Server {
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
         self.links.counters().non_zero()
     }
+}
+
+/// What frames come from where the network brings what is for the service to both hosts.
+fn source(config: &Config) -> Result<Option<MacAddr>, StartError> {
+    let service = config.service.as_ref();
+    let flooded = service.filter(|service| service.flooded);
+    let station = flooded.map(|service| station_of(&service.interface));
+    station.transpose().map_err(|error| {
+        StartError::Role(format!(
+            "service.flooded: {error}; write another interface, or flooded = false"
+        ))
+    })
 }
 
 impl Carrier for Links {

@@ -66,6 +66,9 @@ pub struct Service {
     pub mac: Mac,
     /// Router for everything outside the network.
     pub gateway: Option<IpAddr>,
+    /// Frames leave under the interface's own MAC address, and the network brings what is for the service to both hosts.
+    #[serde(default)]
+    pub flooded: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

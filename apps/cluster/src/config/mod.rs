@@ -336,6 +336,11 @@ fn check_arbitration(given: &file::Arbitration, witness: bool) -> Result<Arbitra
 }
 
 fn check_service(service: &Service) -> Result<(), String> {
+    if service.flooded && service.device != Device::Packet {
+        return Err(
+            "service.flooded needs device = \"packet\": there, interfaces have addresses of their own".into(),
+        );
+    }
     match service.gateway {
         Some(gateway) if !service.address.contains(gateway) => Err(format!(
             "service.gateway {gateway} is not in the network of {}",

@@ -245,3 +245,13 @@ fn a_first_start_is_promised_to_the_membership() {
     let usual = parse(EXAMPLE).unwrap();
     assert!(!crate::membership::options(&usual).unwrap().first_start);
 }
+
+#[test]
+fn a_flooded_service_needs_stations_of_its_own() {
+    let flooded = ("flooded = false", "flooded = true");
+    let config = example_with(flooded.0, flooded.1).unwrap();
+    assert!(config.service.unwrap().flooded);
+    let text = EXAMPLE.replace(flooded.0, flooded.1);
+    let on_tap = text.replace("device = \"packet\"", "device = \"tap\"");
+    refused(parse(&on_tap), &["flooded", "device"]);
+}
