@@ -156,7 +156,8 @@ impl TcpInfo {
         self.lost = info.lost_segments;
         self.retrans = info.resent_segments;
         self.probes = info.probes;
-        self.reord_seen = u32::from(info.reordering_seen);
+        self.reord_seen = info.reordering_seen;
+        self.reordering = info.reordering_segments;
         self.min_rtt = info.min_rtt.map_or(u32::MAX, micros);
         self.delivered = segments(info.bytes_acked) + info.sacked_segments;
         self.pmtu = info.path_mtu;

@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 use super::arrival::{Arrival, Place, Stop};
 use super::congestion::{AckEvent, CongestionControl, Delivery};
 use super::delivery_rate::Sample;
-use super::detection::LossDetection;
+use super::detection::{Detection, LossDetection};
 use super::flight::{Fate, Piece};
 use super::state::State;
 use super::tcb::Tcb;
@@ -91,7 +91,7 @@ impl Tcb {
         }
         let ack = self.our_position(segment.ack);
         if self.state == State::SynReceived {
-            return self.ack_of_syn(now, segment, ack);
+            return self.ack_of_syn(now, segment, ack, place);
         }
         // Acknowledging what was never sent, or older than any window reaches (RFC 5961 §5.2).
         let oldest = self.snd.una.saturating_sub(u64::from(self.snd.max_wnd));
@@ -100,6 +100,7 @@ impl Tcb {
             self.challenge(now);
             return Err(Arrival::Dropped(Counter::TcpDropState));
         };
+        self.note_timestamp(now, segment, place);
         let ack = self.hear(now, ack);
         if self.resumed.as_ref().is_some_and(|it| it.abort) {
             // The former owner had decided to.
@@ -163,6 +164,7 @@ impl Tcb {
         }
         let blocks = self.believable_blocks(segment, ack);
         let min_rtt = self.rtt.min_rtt();
+        let mss = u64::from(self.effective_mss());
         let point = self.recovery.as_ref().map_or(0, |it| it.point);
         let Transit {
             flight,
@@ -186,6 +188,7 @@ impl Tcb {
             news.time_acked(piece);
         });
         for (left, right) in blocks {
+            let (left, right) = flight.whole_segments(left, right, mss);
             flight.sack(left, right, |piece| {
                 deliver(piece, &mut news);
                 news.sacked += piece.bytes();
@@ -194,6 +197,11 @@ impl Tcb {
         }
         news.rate = rate.sample(now, min_rtt);
         news.total_delivered = rate.delivered();
+        if let Detection::Time(rack) = detection
+            && let Some(late_by) = rack.take_late()
+        {
+            self.reordering.on_late(late_by, mss);
+        }
         news
     }
 
@@ -241,6 +249,7 @@ impl Tcb {
         now: Instant,
         segment: &Segment,
         ack: Option<u64>,
+        place: Place,
     ) -> Result<(), Stop> {
         // Taken over before it was known to stand, the peer may have more than our SYN.
         let latest = self.believable_ack(now);
@@ -248,6 +257,7 @@ impl Tcb {
             self.pending.refusal = Some(segment.ack);
             return Err(Arrival::Dropped(Counter::TcpDropState));
         };
+        self.note_timestamp(now, segment, place);
         let ack = self.hear(now, ack);
         self.acknowledge_syn(now, segment, ack);
         // Data that went ahead of the handshake (RFC 7413 §4.2.2).
@@ -320,7 +330,8 @@ impl Tcb {
             let cwnd_limited = self.snd.usage.limits(self.cwnd(), slow_start);
             self.congestion.on_ack(&AckEvent {
                 now,
-                acked_bytes: news.acked as usize,
+                // What had been SACKed before is not news (as Linux counts).
+                acked_bytes: news.delivered as usize,
                 in_flight: news.prior_in_flight as usize,
                 srtt: self.rtt.srtt(),
                 rtt,

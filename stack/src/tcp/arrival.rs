@@ -108,11 +108,16 @@ impl Tcb {
             self.note_duplicate(place);
             return Err(self.unacceptable(now, segment, Counter::TcpDropWindow));
         }
-        // RFC 7323 §4.3 (2): only what covers the last ACK sent may set TS.Recent, so that the echo of a
-        // delayed ACK measures its delay too.
+        Ok(place)
+    }
+
+    /// TS.Recent follows a segment whose sequence and acknowledgement numbers are both believed (as Linux): otherwise
+    /// one that nobody sent could have everything that comes after it dropped as too old. RFC 7323 §4.3 (2): only what
+    /// covers the last ACK sent counts, so that the echo of a delayed ACK measures its delay too.
+    pub(super) fn note_timestamp(&mut self, now: Instant, segment: &Segment, place: Place) {
         if let Some((value, _)) = segment.options.timestamps
             && self.timestamps.on
-            && (start <= self.rcv.acked || self.clock_is_unknown())
+            && (place.start <= self.rcv.acked || self.clock_is_unknown())
         {
             if let Some(resumed) = &mut self.resumed {
                 resumed.clock_known = true;
@@ -120,7 +125,6 @@ impl Tcb {
             self.timestamps.recent = value;
             self.timestamps.recent_at_s = (now.as_millis() / 1000) as u32;
         }
-        Ok(place)
     }
 
     /// PAWS (RFC 7323 §5.3): false for an old duplicate. RST is exempt (§5.2).

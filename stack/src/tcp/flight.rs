@@ -339,6 +339,26 @@ impl Flight {
         }
     }
 
+    /// What of a stretch that was SACKed makes whole segments of `mss` bytes, as they were sent. A receiver that has a
+    /// part of a segment only has none of it (as Linux): it will be sent again whole, and says little about what else
+    /// was lost.
+    #[must_use]
+    pub fn whole_segments(&self, start: u64, end: u64, mss: u64) -> (u64, u64) {
+        let piece_at = |position| {
+            let piece = self.pieces.get(self.find(position));
+            piece.filter(|piece| piece.start < position)
+        };
+        let first = piece_at(start).map_or(start, |piece| {
+            let whole = (start - piece.start).next_multiple_of(mss);
+            piece.end.min(piece.start + whole)
+        });
+        let last = match piece_at(end) {
+            Some(piece) if piece.end > end => end - (end - piece.start) % mss,
+            _ => end,
+        };
+        (first, last.max(first))
+    }
+
     fn covers_news(&self, start: u64, end: u64) -> bool {
         let from = self.find(start);
         let within = self.pieces.range(from..).take_while(|it| it.start < end);
@@ -566,6 +586,24 @@ mod tests {
             flight.pieces().nth(2).map(|piece| piece.sent_at),
             Some(at(50))
         );
+    }
+
+    #[test]
+    fn a_part_of_a_segment_is_none() {
+        let mut flight = Flight::default();
+        flight.send(1, 4501, 5, at(0), Stamp::default());
+        flight.send(4501, 5501, 1, at(0), Stamp::default());
+        let whole = |start, end| flight.whole_segments(start, end, 1000);
+        assert_eq!(whole(1001, 3001), (1001, 3001));
+        assert_eq!(
+            whole(4000, 4501),
+            (4001, 4501),
+            "the last of a piece is shorter"
+        );
+        assert_eq!(whole(1500, 4200), (2001, 4001));
+        assert_eq!(whole(1500, 1900), (2001, 2001), "nothing");
+        assert_eq!(whole(4300, 5501), (4501, 5501));
+        assert_eq!(whole(4501, 5000), (4501, 4501));
     }
 
     #[test]

@@ -39,8 +39,10 @@ pub struct Info {
     pub resent_segments: u32,
     /// Shortest round-trip time seen.
     pub min_rtt: Option<Duration>,
-    /// The path was seen to reorder.
-    pub reordering_seen: bool,
+    /// How often the path was seen to reorder.
+    pub reordering_seen: u32,
+    /// The most segments by which anything was late, three at least.
+    pub reordering_segments: u32,
     /// Probes without an answer.
     pub probes: u8,
     /// The peer's window in bytes.
@@ -147,7 +149,8 @@ impl Tcb {
             }),
             resent_segments: self.count(|piece| piece.times > 1 && piece.fate == Fate::Outstanding),
             min_rtt: self.rtt.min_rtt(),
-            reordering_seen: self.reordering.seen,
+            reordering_seen: self.reordering.seen.into(),
+            reordering_segments: self.reordering.segments(),
             probes: self.statistics.probes,
             snd_wnd: self.snd.wnd,
             rcv_wnd: self.rcv.edge.saturating_sub(self.rcv.committed),

@@ -8,7 +8,7 @@
 
 use super::acknowledge::News;
 use super::congestion::{CongestionControl, LostPiece, Timeout};
-use super::detection::{Detection, LossDetection, View};
+use super::detection::{LossDetection, View};
 use super::prr::Prr;
 use super::tcb::Tcb;
 use super::undo::Undo;
@@ -198,12 +198,7 @@ impl Tcb {
         }
     }
 
-    fn view(&mut self, now: Instant) -> View {
-        if let Some(transit) = &mut self.transit
-            && let Detection::Time(rack) = &mut transit.detection
-        {
-            self.reordering.seen |= rack.take_reordered();
-        }
+    fn view(&self, now: Instant) -> View {
         View {
             now,
             una: self.snd.una,

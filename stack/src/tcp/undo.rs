@@ -90,7 +90,7 @@ impl Tcb {
             recovery.undo.on_duplicates(right, segments);
         }
         // What a tail probe duplicated says nothing of the reordering window (as in Linux).
-        if self.reordering.seen && self.snd.tail_probe_end == 0 {
+        if self.reordering.seen > 0 && self.snd.tail_probe_end == 0 {
             self.reordering
                 .on_duplicate_report(self.snd.una, self.snd.nxt);
         }
@@ -119,7 +119,9 @@ impl Tcb {
         }
         if let Some(recovery) = &mut self.recovery {
             // What came late was overtaken (unless the whole path stood still).
-            self.reordering.seen |= recovery.phase != Phase::Timeout;
+            if recovery.phase != Phase::Timeout && self.reordering.seen == 0 {
+                self.reordering.on_seen();
+            }
             recovery.end();
             recovery.undo = Undo::none();
         }

@@ -27,15 +27,17 @@ pub(in crate::tcp) struct Rack {
     rtt: Option<Duration>,
     /// RACK.fack: the highest position that arrived.
     furthest: u64,
-    /// Something arrived after what had been sent later.
-    reordered: bool,
+    /// How far something that arrived was behind what had been sent later and was here already, in bytes.
+    late_by: u64,
 }
 
 /// What a connection remembers of reordering on its path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::tcp) struct Reordering {
-    /// RACK.reordering_seen.
-    pub seen: bool,
+    /// RACK.reordering_seen, as the number of times (Linux's `reord_seen`).
+    pub seen: u8,
+    /// The most segments by which anything was late beyond [`DUP_THRESH`]. For those who ask; nothing follows from it.
+    beyond: u8,
     /// RACK.reo_wnd_mult - 1.
     widened: u8,
     /// RACK.reo_wnd_persist.
@@ -55,6 +57,23 @@ impl Reordering {
         }
     }
 
+    /// Something came `late_by` bytes behind what had been sent later.
+    pub(in crate::tcp) fn on_late(&mut self, late_by: u64, mss: u64) {
+        let beyond = late_by.div_ceil(mss).saturating_sub(DUP_THRESH.into());
+        self.beyond = self.beyond.max(u8::try_from(beyond).unwrap_or(u8::MAX));
+        self.on_seen();
+    }
+
+    /// The path was seen to reorder.
+    pub(in crate::tcp) const fn on_seen(&mut self) {
+        self.seen = self.seen.saturating_add(1);
+    }
+
+    /// The most segments by which anything was late, three at least (`tcpi_reordering`).
+    pub(in crate::tcp) fn segments(&self) -> u32 {
+        DUP_THRESH + u32::from(self.beyond)
+    }
+
     /// A recovery ended without having been in vain.
     pub(in crate::tcp) fn on_recovered(&mut self) {
         self.persist = self.persist.saturating_sub(1);
@@ -66,7 +85,7 @@ impl Reordering {
     /// RACK.reo_wnd.
     fn window(&self, flight: &Flight, view: &View) -> Duration {
         let hurry = view.recovering || flight.sacked_segments() >= DUP_THRESH;
-        if !self.seen && hurry {
+        if self.seen == 0 && hurry {
             return Duration::ZERO;
         }
         let window = view.min_rtt * (u32::from(self.widened) + 1) / WINDOW_DIVISOR;
@@ -75,9 +94,10 @@ impl Reordering {
 }
 
 impl Rack {
-    /// True once, after something arrived late.
-    pub(in crate::tcp) fn take_reordered(&mut self) -> bool {
-        std::mem::take(&mut self.reordered)
+    /// How far something came late since this was last asked, in bytes; none if nothing did.
+    pub(in crate::tcp) fn take_late(&mut self) -> Option<u64> {
+        let late_by = std::mem::take(&mut self.late_by);
+        (late_by > 0).then_some(late_by)
     }
 
     /// `piece` was sent before the segment that speaks for the path now.
@@ -94,16 +114,18 @@ impl LossDetection for Rack {
         if piece.end > self.furthest {
             self.furthest = piece.end;
         } else if piece.is_unambiguous() {
-            self.reordered = true;
+            self.late_by = self.late_by.max(self.furthest - piece.start);
         }
         let rtt = now.since(piece.sent_at);
         if !piece.is_unambiguous() && rtt < min_rtt {
             return;
         }
-        if self.rtt.is_none() || !self.is_after(piece) {
+        // Of every segment, also of one that was sent before (§6.2 step 2): so what is left of an older flight
+        // is given the time that its neighbours took.
+        let first = self.rtt.replace(rtt).is_none();
+        if first || !self.is_after(piece) {
             self.sent_at = piece.sent_at;
             self.end = piece.end;
-            self.rtt = Some(rtt);
         }
     }
 
@@ -200,7 +222,9 @@ mod tests {
             self.flight.sack(1000 * n, 1000 * n + 1000, |piece| {
                 rack.on_delivered(at(now_ms), piece, RTT);
             });
-            self.view.reordering.seen |= rack.take_reordered();
+            if let Some(late_by) = rack.take_late() {
+                self.view.reordering.on_late(late_by, 1000);
+            }
             self.find(now_ms)
         }
 
@@ -275,7 +299,7 @@ mod tests {
         let mut bench = Bench::new();
         bench.sack(121, 1);
         bench.sack(121, 0);
-        assert!(bench.view.reordering.seen);
+        assert_eq!(bench.view.reordering.seen, 1);
         // Now three above are not enough, only time is.
         for n in 4..7 {
             assert_eq!(bench.sack(120 + n, n).lost, 0);
@@ -286,7 +310,7 @@ mod tests {
     #[test]
     fn duplicates_reported_widen_the_window_once_a_round_trip_and_not_beyond_the_srtt() {
         let mut reordering = Reordering {
-            seen: true,
+            seen: 1,
             ..Reordering::default()
         };
         let bench = Bench::new();

@@ -349,3 +349,49 @@ fn goodput_at_one_percent_loss_and_20_ms_follows_the_window_and_not_the_time_out
     assert!(timeouts <= 20, "{timeouts}");
     assert!(pair.sent.iter().all(|sent| !sent.has(Flags::RST)));
 }
+
+#[test]
+fn what_was_selectively_acknowledged_before_lets_the_window_grow_once() {
+    let mut pair = Pair::established(defaults(), defaults());
+    let first = pair.tcb(CLIENT).our_wire(1);
+    pair.filter = Box::new(move |sent| {
+        // The first segment comes after the next two, and everything else long after that.
+        match sent.segment.seq.wrapping_sub(first) / 1448 {
+            _ if sent.by == SERVER || sent.len() == 0 => Fate::Deliver,
+            0 => Fate::Delay(Duration::from_millis(1)),
+            1 | 2 => Fate::Deliver,
+            _ => Fate::Delay(Duration::from_millis(50)),
+        }
+    });
+    pair.write(CLIENT, &[1; 14_480]);
+    let una = pair.tcb(CLIENT).snd.una;
+    let cwnd = pair.tcb(CLIENT).info().cwnd;
+    pair.run_to(|pair| pair.tcb(CLIENT).snd.una > una);
+    assert_eq!(pair.tcb(CLIENT).snd.una, una + 3 * 1448);
+    // Of the three, two were known to have arrived.
+    assert_eq!(pair.tcb(CLIENT).info().cwnd, cwnd + 1448);
+}
+
+#[test]
+fn how_far_and_how_often_the_path_reorders_can_be_asked() {
+    let mut pair = Pair::established(defaults(), defaults());
+    let first = pair.tcb(CLIENT).our_wire(1);
+    pair.filter = Box::new(move |sent| {
+        // The eighth comes at once, then the second, then the others.
+        match sent.segment.seq.wrapping_sub(first) / 1448 {
+            _ if sent.by == SERVER || sent.len() == 0 => Fate::Deliver,
+            1 => Fate::Delay(Duration::from_millis(1)),
+            2..7 => Fate::Delay(Duration::from_millis(2)),
+            _ => Fate::Deliver,
+        }
+    });
+    let info = pair.tcb(CLIENT).info();
+    assert_eq!((info.reordering_segments, info.reordering_seen), (3, 0));
+    pair.write(CLIENT, &[1; 8 * 1448]);
+    pair.run_for(SMALL);
+    // The second was behind the eighth: seven segments, from its beginning to the end of that. So were the others, which
+    // one ACK tells.
+    let info = pair.tcb(CLIENT).info();
+    assert_eq!((info.reordering_segments, info.reordering_seen), (7, 2));
+    assert_eq!(again(&pair), []);
+}

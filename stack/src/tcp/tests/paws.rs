@@ -90,3 +90,17 @@ fn the_clock_may_wrap() {
             .all(|(_, arrival)| !matches!(arrival, Arrival::Dropped(_)))
     );
 }
+
+#[test]
+fn a_segment_whose_ack_is_not_believed_does_not_set_the_clock() {
+    // Else whoever guesses a sequence number could have everything that comes after it dropped as too old.
+    let mut pair = Pair::established(defaults(), defaults());
+    let before = pair.tcb(SERVER).timestamps.recent;
+    let mut forged = with_value(&mut pair, 100_000);
+    forged.ack = forged.ack.wrapping_add(9999);
+    assert!(matches!(pair.deliver(SERVER, forged), Arrival::Dropped(_)));
+    assert_eq!(pair.tcb(SERVER).timestamps.recent, before);
+    pair.write(CLIENT, b"still heard");
+    pair.run_for(Duration::from_millis(100));
+    assert_eq!(pair.ends[SERVER].received, b"still heard");
+}
