@@ -24,6 +24,7 @@ impl Sockets {
             total,
             done: 0,
             more: flags & libc::MSG_MORE != 0,
+            record: flags & libc::MSG_EOR != 0,
             waited: false,
         };
         let (nonblocking, timeout) = {
@@ -182,6 +183,8 @@ struct Writing<'a> {
     total: usize,
     done: usize,
     more: bool,
+    /// Its end is not joined by what is written next.
+    record: bool,
     /// It found the queue full: as Linux, it goes on only when a third of it is free.
     waited: bool,
 }
@@ -210,6 +213,9 @@ impl Writing<'_> {
                 // Told before: what is left to say is that the way is closed.
                 Err(_) => return Poll::Ready(Err(Errno(libc::EPIPE))),
             }
+        }
+        if self.record {
+            tcb.end_record();
         }
         Poll::Ready(Ok(()))
     }

@@ -53,6 +53,8 @@ impl Tcb {
         };
         // At least two pieces a window, so that ACKs come evenly.
         let half_window = (cwnd / mss / 2).max(1);
-        (bytes / mss).max(u64::from(least)).min(half_window) as usize
+        let segments = (bytes / mss).max(u64::from(least)).min(half_window) as usize;
+        // Nor more than half of what the peer takes, so that it goes on reading while the rest is on its way.
+        segments.min(self.piece() / mss as usize)
     }
 }

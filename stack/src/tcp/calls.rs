@@ -98,9 +98,14 @@ impl Tcb {
         if self.gating.is_some() {
             self.put_out(Piece::Generated(&bytes[..taken]))?;
         }
-        self.send_queue.push_copy(&bytes[skipped..taken]);
+        self.push_in_pieces(&bytes[skipped..taken]);
         self.reach_decided_fin();
         Ok(taken)
+    }
+
+    /// What was written last ends a record: no segment has bytes of it and of what follows (like `MSG_EOR`).
+    pub fn end_record(&mut self) {
+        self.send_queue.cut(true);
     }
 
     /// Moves received bytes into `into`. `None`: nothing yet; `Some(0)`: the peer has closed (or `into`

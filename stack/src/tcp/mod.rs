@@ -15,6 +15,7 @@ pub mod config;
 pub mod congestion;
 pub mod connection;
 mod cookies;
+mod cuts;
 pub mod delivery_rate;
 mod detection;
 mod dormant;

@@ -81,7 +81,7 @@ impl Tcb {
     }
 
     /// Bytes of a piece: as much as half of the peer's largest window, in whole segments.
-    fn piece(&self) -> usize {
+    pub(super) fn piece(&self) -> usize {
         let mss = usize::from(self.effective_mss());
         let half = match self.snd.max_wnd as usize {
             largest if largest > usize::from(self.path.default_mss()) => largest / 2,
@@ -106,12 +106,32 @@ impl Tcb {
         let (piece, unsent) = (self.piece(), self.unsent_bytes());
         // What leaves at once is no longer waiting when the piece is full.
         let left = unsent.saturating_sub(self.sendable());
-        let tail = if unsent < piece { unsent } else { left % piece };
+        let tail = match unsent {
+            _ if self.send_queue.ends_record(self.send_queue.end()) => 0,
+            unsent if unsent < piece => unsent,
+            _ => left % piece,
+        };
         let full = self.charged() >= self.send_limit() || left >= self.low_water();
         if tail == 0 && full {
             return 0;
         }
         piece - tail
+    }
+
+    /// Queues a copy of `bytes`, for which there is room; a piece that is full is sent by itself.
+    pub(super) fn push_in_pieces(&mut self, bytes: &[u8]) {
+        if self.bookkeeping() == 0 {
+            self.send_queue.push_copy(bytes);
+            return;
+        }
+        let room = self.room_in_pieces();
+        if room < self.piece() {
+            self.send_queue.join();
+        }
+        self.send_queue.push_copy(bytes);
+        if bytes.len() == room {
+            self.send_queue.cut(false);
+        }
     }
 
     /// Whole segments that the windows let through now.

@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
+use super::cuts::Cuts;
+
 /// Writes of at least this many bytes get memory of their own.
 const LARGE_WRITE_BYTES: usize = 16 << 10;
 /// Largest piece that one write is copied to, so that acknowledged memory is given back in steps.
@@ -35,6 +37,7 @@ struct Detail {
     chunk_bytes: usize,
     /// Index of the chunk in which the last [`SendQueue::slices`] ended: the next begins there.
     cursor: usize,
+    cuts: Cuts,
 }
 
 #[derive(Clone, Debug)]
@@ -126,6 +129,35 @@ impl SendQueue {
         }
     }
 
+    /// No segment reaches over the present end; `record`: because its writer said so.
+    pub(super) fn cut(&mut self, record: bool) {
+        if let Some(detail) = &mut self.detail {
+            detail.cuts.mark(self.end, record);
+        }
+    }
+
+    /// What is written next joins what is at the end, unless that was said to be a record.
+    pub(super) fn join(&mut self) {
+        if let Some(detail) = &mut self.detail {
+            detail.cuts.unmark(self.end);
+        }
+    }
+
+    /// How far a segment that begins at `from` may reach.
+    pub(super) fn reach(&self, from: u64) -> u64 {
+        let cut = self
+            .detail
+            .as_ref()
+            .and_then(|detail| detail.cuts.next(from));
+        cut.unwrap_or(self.end).min(self.end)
+    }
+
+    /// True if a record was said to end at `position`, and is not acknowledged yet.
+    pub(super) fn ends_record(&self, position: u64) -> bool {
+        let detail = self.detail.as_ref();
+        detail.is_some_and(|detail| detail.cuts.ends_record(position))
+    }
+
     /// Adds slices for up to `len` bytes from position `from` on to `into`, no more than fit
     /// [`MAX_SLICES`], and returns how many bytes they hold. Constant time when called for one stretch
     /// after the other, logarithmic elsewhere.
@@ -185,6 +217,7 @@ impl SendQueue {
                 + detail.chunks.capacity() * size_of::<Chunk>()
                 + detail.chunk_bytes
                 + detail.open.capacity()
+                + detail.cuts.heap_bytes()
         })
     }
 }
@@ -217,6 +250,7 @@ impl Detail {
     }
 
     fn release_to(&mut self, position: u64) {
+        self.cuts.release_to(position);
         while let Some(front) = self.chunks.front() {
             if front.end() > position {
                 break;

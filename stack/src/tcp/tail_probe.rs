@@ -110,7 +110,9 @@ impl Tcb {
             let start = (last.start + small).min(last.end.saturating_sub(1));
             self.send_again(now, start.max(last.start), last.end, mss)
         } else {
-            let room = self.snd.window_end().saturating_sub(self.snd.nxt).min(mss);
+            let reach = self.send_queue.reach(self.snd.nxt);
+            let room = self.snd.window_end().min(reach) - self.snd.nxt;
+            let room = room.min(mss);
             let draft = self.draft(self.snd.nxt, room as usize, false)?;
             self.send_new(now, draft)
         }?;

@@ -50,8 +50,12 @@ impl Tcb {
             State::Closed => return None,
             State::SynSent | State::SynReceived => {
                 let syn = self.syn_segment(now);
-                if syn.is_some() || !self.is_early() {
+                if syn.is_some() {
                     return syn;
+                }
+                if !self.is_early() {
+                    // What does not fit the handshake is answered (RFC 9293 §3.10.7.4, first and second step).
+                    return self.ack_segment(now);
                 }
             }
             _ => {}
@@ -117,6 +121,11 @@ impl Tcb {
         if !forced && !self.pacing_allows(now) {
             return None;
         }
+        if start < self.send_queue.end() {
+            let reach = self.send_queue.reach(start);
+            let with_fin = u64::from(reach == self.send_queue.end());
+            end = end.min(reach + with_fin);
+        }
         let mss = u64::from(self.effective_mss());
         // Nothing beyond a window that shrank, but for the first segment (SHLD-15, SHLD-16).
         let window_end = self.snd.window_end();
@@ -178,6 +187,9 @@ impl Tcb {
             draft.len = self.send_queue.slices(from, want, &mut draft.payload);
         }
         let end = from + draft.len as u64;
+        if draft.len > 0 && end < data_end && self.send_queue.ends_record(end) {
+            draft.flags = draft.flags.with(Flags::PSH);
+        }
         if end == data_end {
             if draft.len > 0 && (!self.snd.more || self.pending.force) {
                 draft.flags = draft.flags.with(Flags::PSH);
@@ -210,9 +222,11 @@ impl Tcb {
             self.starve_pacer(!filled);
             return None;
         }
-        self.restart_after_idle(now);
         let from = self.snd.nxt;
-        let room = self.room_for_new_data(now);
+        let mut room = self.room_for_new_data(now);
+        if matches!(room, Room::Send(_)) && self.restart_after_idle(now) {
+            room = self.room_for_new_data(now);
+        }
         if room == Room::Congestion {
             self.snd.usage.note(self.snd.una, self.snd.nxt, true);
         }
@@ -265,47 +279,36 @@ impl Tcb {
     /// How much new data may leave now.
     fn room_for_new_data(&self, now: Instant) -> Room {
         let from = self.snd.nxt;
-        let available = self
-            .send_queue
-            .end()
-            .min(self.barrier())
-            .saturating_sub(from) as usize;
+        let end = self.send_queue.end().min(self.barrier());
+        let reach = self.send_queue.reach(from).min(end);
+        // Something follows that will not join: there is nothing to wait for.
+        let followed = reach < end;
+        let available = reach.saturating_sub(from) as usize;
         if available == 0 || !self.keeps_step() {
             return Room::Empty;
         }
         let window = self.snd.window_end().saturating_sub(from) as usize;
         let in_flight = self.in_flight() as usize;
-        let cwnd = self.cwnd() as usize;
         let mss = usize::from(self.effective_mss());
         // With nothing in flight no ACK would ever open it: one segment may always leave.
         let least = if in_flight == 0 { mss } else { 0 };
-        let congestion = cwnd.saturating_sub(in_flight).max(least);
+        let congestion = (self.cwnd() as usize).saturating_sub(in_flight).max(least);
         let usable = window.min(congestion);
         let most = self.max_payload();
         let len = available.min(usable).min(most);
+        let small = followed || self.may_send_small();
         if len >= mss {
             let full = len - len % mss;
-            if full < available && usable < most && congestion < window {
-                // More would go in one segment if the congestion window had room; ACKs are on their
-                // way (like Linux's TSO deferral).
-                let part = self.settings.config().burst_window_divisor.max(1) as usize;
-                let enough = (cwnd / part).min(most);
-                if full < enough && in_flight > 0 && self.defers(now) {
-                    return Room::Congestion;
-                }
+            // What all of it has room for does not wait, be it little.
+            let cut_short = usable < available && usable < most;
+            if cut_short && congestion < window && self.waits_for_more(now, full) {
+                return Room::Congestion;
             }
-            let tail = len - full;
-            if tail > 0 && (len < available || !self.may_send_small()) {
-                return Room::Send(full);
-            }
-            return Room::Send(len);
+            let alone = len > full && (len < available || !small);
+            return Room::Send(if alone { full } else { len });
         }
         if len == available {
-            return if self.may_send_small() {
-                Room::Send(len)
-            } else {
-                Room::Hold
-            };
+            return if small { Room::Send(len) } else { Room::Hold };
         }
         if congestion < window {
             return Room::Congestion;
@@ -315,6 +318,14 @@ impl Tcb {
             return Room::Send(len);
         }
         Room::Window
+    }
+
+    /// More would go in one piece if the congestion window had room, and ACKs are on their way (like Linux's TSO
+    /// deferral).
+    fn waits_for_more(&self, now: Instant, full: usize) -> bool {
+        let part = self.settings.config().burst_window_divisor.max(1) as usize;
+        let enough = (self.cwnd() as usize / part).min(self.max_payload());
+        full < enough && self.in_flight() > 0 && self.defers(now)
     }
 
     /// Nagle's algorithm: may a segment that is not full leave, being all that there is?
@@ -334,7 +345,8 @@ impl Tcb {
     /// What leaves when the persist or hold timer says that something must.
     fn forced_len(&self) -> usize {
         let window = self.snd.window_end().saturating_sub(self.snd.nxt);
-        let available = self.send_queue.end().min(self.barrier()) - self.snd.nxt;
+        let reach = self.send_queue.reach(self.snd.nxt);
+        let available = reach.min(self.barrier()) - self.snd.nxt;
         window.min(available).min(u64::from(self.effective_mss())) as usize
     }
 
@@ -364,20 +376,23 @@ impl Tcb {
         )
     }
 
-    /// RFC 5681 §4.1: an idle connection has lost its ACK clock.
-    fn restart_after_idle(&mut self, now: Instant) {
+    /// RFC 5681 §4.1: an idle connection has lost its ACK clock, be it for want of data or because the peer's window was
+    /// closed. Looked at when something can be sent again (as Linux). True if the window may have shrunk.
+    fn restart_after_idle(&mut self, now: Instant) -> bool {
         if self.snd.una == self.snd.nxt && self.was_starved() {
             self.congestion.on_restart(now);
         }
         let wanted = self.settings.config().slow_start_after_idle;
         if !wanted || self.snd.una != self.snd.nxt || self.snd.una == 1 {
-            return;
+            return false;
         }
         let idle = now.since(self.statistics.sent_at);
         let rto = self.rtt.rto();
-        if idle > rto {
-            self.congestion.on_idle(now, idle, rto);
-            self.statistics.sent_at = now;
+        if idle <= rto {
+            return false;
         }
+        self.congestion.on_idle(now, idle, rto);
+        self.statistics.sent_at = now;
+        true
     }
 }

@@ -108,6 +108,7 @@ impl Sockets {
             | libc::SO_BROADCAST
             | libc::SO_DONTROUTE
             | libc::SO_DEBUG
+            | libc::SO_ZEROCOPY
             | libc::SO_TIMESTAMP => {}
             _ => return Err(Errno(libc::ENOPROTOOPT)),
         }

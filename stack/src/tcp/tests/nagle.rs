@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::pair::{CLIENT, Pair, SERVER, defaults, parameters};
+use super::pair::{CLIENT, Fate, Pair, SERVER, defaults, parameters, path};
 use crate::tcp::{Flags, Parameters};
 
 fn lengths(pair: &Pair) -> Vec<usize> {
@@ -119,4 +119,55 @@ fn a_tiny_window_is_still_used_by_halves() {
     pair.run_for(Duration::from_secs(1));
     assert_eq!(pair.ends[SERVER].received, [3; 20_000]);
     assert!(lengths(&pair).iter().all(|&len| len <= 1024));
+}
+
+#[test]
+fn no_segment_has_bytes_of_two_records() {
+    let cutting = || {
+        let mut parameters = defaults();
+        parameters.path = path(1500, 65_535);
+        parameters
+    };
+    for parameters in [defaults(), cutting()] {
+        let mut pair = Pair::established(parameters, defaults());
+        for _ in 0..3 {
+            pair.write(CLIENT, &[1; 400]);
+            pair.tcb(CLIENT).end_record();
+        }
+        pair.write(CLIENT, &[2; 2000]);
+        pair.transmit();
+        let sent = pair.sent_by(CLIENT);
+        let first = sent[0].segment.seq;
+        // Nagle's algorithm holds nothing back that something else follows; all but the last wait for nobody.
+        for (at, record) in [0, 400, 800].into_iter().zip(&sent) {
+            assert_eq!(record.segment.seq.wrapping_sub(first), at);
+            assert_eq!(record.len(), 400);
+            assert!(record.has(Flags::PSH));
+        }
+        assert!(sent[3].len() >= 1448);
+        pair.run_for(Duration::from_millis(200));
+        assert_eq!(pair.ends[SERVER].received.len(), 3200);
+    }
+}
+
+#[test]
+fn records_stay_apart_when_they_are_sent_again() {
+    let mut pair = Pair::established(defaults(), defaults());
+    pair.filter = Box::new(
+        |sent| match sent.by == CLIENT && !sent.segment.retransmission {
+            true => Fate::Drop,
+            false => Fate::Deliver,
+        },
+    );
+    for _ in 0..3 {
+        pair.write(CLIENT, &[1; 400]);
+        pair.tcb(CLIENT).end_record();
+    }
+    pair.write(CLIENT, &[2; 100]);
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!(pair.ends[SERVER].received.len(), 1300);
+    let again = pair.sent_by(CLIENT);
+    let again = again.iter().filter(|sent| sent.segment.retransmission);
+    assert!(again.clone().count() >= 3);
+    assert!(again.clone().all(|sent| sent.len() <= 400));
 }

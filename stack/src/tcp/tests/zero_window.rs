@@ -134,3 +134,16 @@ fn the_first_probe_comes_after_an_rto() {
     let waited = pair.sent_by(CLIENT)[0].at.since(closed_at);
     assert!(waited >= rto && waited < rto * 3 / 2, "{waited:?} {rto:?}");
 }
+
+#[test]
+fn the_congestion_window_shrinks_when_it_opens_and_not_while_it_is_probed() {
+    let mut pair = closed();
+    let cwnd = pair.tcb(CLIENT).info().cwnd;
+    assert!(cwnd > 10 * 1448, "more than the initial window: {cwnd}");
+    pair.run_for(Duration::from_secs(60));
+    assert_eq!(pair.tcb(CLIENT).info().cwnd, cwnd);
+    // RFC 5681 §4.1: by then it has lost its ACK clock.
+    pair.read(SERVER);
+    pair.run_for(Duration::from_millis(15));
+    assert_eq!(pair.tcb(CLIENT).info().cwnd, 10 * 1448);
+}
