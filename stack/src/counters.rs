@@ -184,6 +184,8 @@ counters! {
     TcpDropSynQueue = "tcp_drop_syn_queue",
     /// Handshake not completed because the accept queue is full.
     TcpDropAcceptQueue = "tcp_drop_accept_queue",
+    /// ACK that completes a handshake without data, where the listener waits for some.
+    TcpDropDeferred = "tcp_drop_deferred",
     /// Rejected by timestamp (RFC 7323 PAWS).
     TcpDropPaws = "tcp_drop_paws",
     /// Outside the window.

@@ -109,6 +109,9 @@ impl Clock {
     pub(crate) fn put(&self, packet: &[u8]) {
         let mut shared = self.shared.lock();
         self.await_returning(&mut shared);
+        // The stack is to know what time it is before it hears of anything.
+        let _ = self.network();
+        self.settle(&mut shared);
         self.network().receive(shared.now, packet);
         self.settle(&mut shared);
         self.have_looked(&mut shared);

@@ -7,8 +7,8 @@ use std::os::fd::AsRawFd;
 use std::ptr;
 
 use libc::{c_int, c_void, epoll_event, socklen_t};
-use outlive::wire::tcp::Flags;
-use support::{Host, PEER_PORT, Peer, connected, errno};
+use outlive::wire::tcp::{Flags, Header};
+use support::{Host, PEER_ISS, PEER_PORT, Peer, connected, errno};
 
 fn fails(result: impl Into<i64>, error: i32) {
     assert_eq!(result.into(), -1);
@@ -329,4 +329,41 @@ fn getsockopt_of_the_c_library_knows_our_descriptors_and_leaves_others_alone() {
     assert_eq!(ask(fd), (0, libc::AF_INET));
     let (kernel, _other) = std::os::unix::net::UnixStream::pair().unwrap();
     assert_eq!(ask(kernel.as_raw_fd()), (0, libc::AF_UNIX));
+}
+
+#[test]
+fn the_first_packet_of_all_may_be_for_a_port_that_nobody_listens_on() {
+    let host = Host::new();
+    let fd = host.socket();
+    assert_eq!(host.bind(fd), 0);
+    let syn = Header {
+        seq: PEER_ISS,
+        flags: Flags::SYN,
+        ..Header::default()
+    };
+    host.inject(PEER_PORT, syn, &[]);
+    let refusal = host.next().expect("a RST").header;
+    assert_eq!(refusal.flags, Flags::RST.with(Flags::ACK));
+    assert_eq!((refusal.seq, refusal.ack), (0, PEER_ISS + 1));
+}
+
+#[test]
+fn a_record_that_was_ended_is_not_joined_by_what_follows() {
+    let host = Host::new();
+    let (fd, mut peer) = connected(&host);
+    let send = |bytes: &[u8], flags| {
+        let sent = call!(host, send, fd, bytes.as_ptr().cast(), bytes.len(), flags);
+        assert_eq!(sent, bytes.len() as isize);
+    };
+    // The initial window is ten segments; what follows waits in the queue.
+    send(&[0; 10_000], 0);
+    send(&[1; 300], libc::MSG_EOR);
+    send(&[2; 300], 0);
+    assert_eq!(host.next().unwrap().payload.len(), 5000);
+    assert_eq!(host.next().unwrap().payload.len(), 5000);
+    peer.ack += 10_000;
+    peer.send(&host, Flags::ACK, &[]);
+    let record = host.next().unwrap();
+    assert_eq!(record.payload, [1; 300]);
+    assert!(record.header.flags.contains(Flags::PSH));
 }

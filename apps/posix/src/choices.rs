@@ -27,7 +27,7 @@ pub(crate) struct Choices {
     /// 0 for the stack's.
     pub(crate) unsent_low_water: u32,
     pub(crate) quick_ack: bool,
-    pub(crate) defer_accept: u32,
+    pub(crate) defer_accept_retries: u8,
     pub(crate) linger2: i32,
     pub(crate) syn_count: i32,
     pub(crate) window_clamp: u32,
@@ -63,7 +63,7 @@ impl Choices {
             cork: false,
             unsent_low_water: 0,
             quick_ack: true,
-            defer_accept: 0,
+            defer_accept_retries: 0,
             linger2: 60,
             syn_count: 0,
             window_clamp: 0,

@@ -56,6 +56,7 @@ impl Sockets {
                 backlog: usize::try_from(backlog).unwrap_or(4096).min(4096),
                 socket: inner.choices.tcp.clone(),
                 only_v6: inner.choices.only_v6,
+                defer_accept_retries: inner.choices.defer_accept_retries,
                 ..ListenOptions::default()
             };
             let listener = self.direct().listen(inner.local.unwrap_or(any), options)?;

@@ -194,8 +194,10 @@ impl Sockets {
         }
     }
 
-    /// True if a socket of ours is bound to that port, on an address that overlaps.
+    /// True if a socket of ours is bound to that port, on an address that overlaps. One of IPv6 only (RFC 3493 §5.3) leaves
+    /// all of IPv4 to others.
     pub(crate) fn is_bound(&self, address: SocketAddr, but: &Arc<Socket>) -> bool {
+        let only_v6 = but.inner.lock().choices.only_v6;
         let open = self.open.lock();
         open.values().any(|entry| match &entry.object {
             Object::Socket(socket) if !Arc::ptr_eq(socket, but) => {
@@ -204,8 +206,10 @@ impl Sockets {
                     inner.choices.reuse_address && !matches!(inner.phase, Phase::Listening(_));
                 inner.local.is_some_and(|local| {
                     let ips = [local.ip(), address.ip()];
-                    let overlap =
-                        ips[0] == ips[1] || ips.iter().any(std::net::IpAddr::is_unspecified);
+                    let apart =
+                        ips[0].is_ipv4() != ips[1].is_ipv4() && (only_v6 || inner.choices.only_v6);
+                    let overlap = ips[0] == ips[1]
+                        || !apart && ips.iter().any(std::net::IpAddr::is_unspecified);
                     local.port() == address.port() && overlap && !shared
                 })
             }

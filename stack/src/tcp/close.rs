@@ -98,6 +98,16 @@ impl Tcb {
         self.pending.reset = true;
     }
 
+    /// CLOSED, because of a segment that acknowledges `ack` and has data for nobody. The RST stands where the peer does
+    /// (as Linux): it need not have our FIN, and would doubt one that stands behind it (RFC 5961 §3.2).
+    pub(super) fn refuse_text(&mut self, ack: u32) {
+        if self.gating.is_some() {
+            return self.reset_and_finish(Error::Aborted);
+        }
+        self.pending.refusal = Some(ack);
+        self.finish(Some(Error::Aborted));
+    }
+
     /// CLOSED. What was received can still be read; what was to be sent is given up.
     pub(super) fn finish(&mut self, error: Option<Error>) {
         self.enter(State::Closed);

@@ -173,6 +173,11 @@ pub struct SocketOptions {
     pub not_sent_low_water_bytes: Option<usize>,
     /// Fixed size of the receive queue in bytes; tuned automatically if not given.
     pub receive_buffer_bytes: Option<usize>,
+    /// Most bytes of window that are offered (like `TCP_WINDOW_CLAMP`).
+    pub window_clamp_bytes: Option<usize>,
+    /// How long FIN-WAIT-2 lasts once nobody reads any more (like `TCP_LINGER2`); of no length: it ends at once, with a RST.
+    /// The stack's choice if not given.
+    pub fin_wait_2: Option<Duration>,
     /// SYN retransmissions before giving up (`TCP_SYNCNT`); the stack's choice if not given.
     pub syn_retries: Option<u8>,
     /// Upper bound of the segment size, in bytes.
@@ -201,6 +206,8 @@ impl Default for SocketOptions {
             send_buffer_bytes: None,
             not_sent_low_water_bytes: None,
             receive_buffer_bytes: None,
+            window_clamp_bytes: None,
+            fin_wait_2: None,
             syn_retries: None,
             max_segment_size: None,
             fast_open: false,
@@ -229,6 +236,9 @@ pub struct ListenOptions {
     /// Take the data of a SYN before the handshake is over (RFC 7413), from peers that were here before. The application has to
     /// bear that a SYN comes twice. Not for connections that outlive this host.
     pub fast_open: bool,
+    /// The ACK that completes a handshake without data is not heard until the SYN-ACK was sent again so often (like
+    /// `TCP_DEFER_ACCEPT`): a connection is accepted with the first data, or when that does not come.
+    pub defer_accept_retries: u8,
     /// What accepted connections start with.
     pub socket: SocketOptions,
     /// How they outlive this host, on a stack that has another one to rely on.
@@ -244,6 +254,7 @@ impl Default for ListenOptions {
             max_half_open: 4096,
             syn_cookies: true,
             fast_open: false,
+            defer_accept_retries: 0,
             socket: SocketOptions::default(),
             survival: Survival::default(),
         }

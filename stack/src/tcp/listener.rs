@@ -9,7 +9,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
@@ -36,6 +36,7 @@ pub struct Listener {
     syn_cookies: bool,
     /// Takes data with a SYN.
     pub(super) fast_open: bool,
+    defer_accept_retries: AtomicU8,
     /// Until when (in milliseconds of their clock) cookies may come back.
     cookies_until_ms: AtomicU64,
     /// What its connections start with.
@@ -87,6 +88,7 @@ impl Listener {
             max_half_open: options.max_half_open.max(1),
             syn_cookies: options.syn_cookies,
             fast_open: options.fast_open,
+            defer_accept_retries: AtomicU8::new(options.defer_accept_retries),
             cookies_until_ms: AtomicU64::new(0),
             socket: Mutex::new(Arc::new(options.socket)),
             survival: options.survival,
@@ -116,6 +118,16 @@ impl Listener {
     /// Has connections that begin from now on start with `options`.
     pub fn set_options(&self, options: SocketOptions) {
         *self.socket.lock() = Arc::new(options);
+    }
+
+    /// As [`ListenOptions::defer_accept_retries`], from now on.
+    pub fn set_defer_accept(&self, retries: u8) {
+        self.defer_accept_retries.store(retries, Ordering::Relaxed);
+    }
+
+    /// True if a handshake is not to be completed without data, after the SYN-ACK was sent again `retries` times.
+    pub(super) fn defers(&self, retries: u8) -> bool {
+        retries < self.defer_accept_retries.load(Ordering::Relaxed)
     }
 
     /// The oldest connection that is established and not accepted.

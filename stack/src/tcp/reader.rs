@@ -180,6 +180,10 @@ impl TcpReader {
             counters.drop_packet(Counter::TcpDropAcceptQueue, &connection.id);
             return;
         }
+        if connection.is_half_open() && self.is_deferred(&connection, &segment) {
+            counters.drop_packet(Counter::TcpDropDeferred, &connection.id);
+            return;
+        }
         // A SYN may have to be used again below; it is rare, and cheap to copy.
         let syn = segment.flags.contains(Flags::SYN).then(|| segment.clone());
         let reset = segment.flags.contains(Flags::RST);
@@ -254,6 +258,15 @@ impl TcpReader {
                 .listeners
                 .find(&connection.id)
                 .is_some_and(|listener| listener.accept_queue_is_full())
+    }
+
+    /// True for the ACK that would complete a handshake without data, where the listener waits for some.
+    fn is_deferred(&self, connection: &Connection, segment: &Segment) -> bool {
+        if segment.flags.0 & !Flags::PSH.0 != Flags::ACK.0 || !segment.payload.is_empty() {
+            return false;
+        }
+        let listener = self.tcp.listeners.find(&connection.id);
+        listener.is_some_and(|it| it.defers(connection.tcb.lock().statistics.retries))
     }
 
     /// A half-open connection is established, or over.

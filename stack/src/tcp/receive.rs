@@ -4,7 +4,7 @@
 use super::arrival::{Arrival, Place, Stop};
 use super::state::State;
 use super::tcb::{FIRST_BYTE, NEVER, QUICK_ACKS, Tcb};
-use super::{Error, Options, Segment};
+use super::{Options, Segment};
 use crate::counters::Counter;
 use crate::time::Instant;
 
@@ -39,7 +39,7 @@ impl Tcb {
         let new = text.end > self.rcv.nxt;
         if self.released && new {
             // Nobody will read it: the peer is to know (SHLD-3).
-            self.reset_and_finish(Error::Aborted);
+            self.refuse_text(segment.ack);
             return Err(Arrival::Dropped(Counter::TcpDropState));
         }
         let full = usize::from(segment.segment_bytes.unwrap_or(u16::MAX)).min(len);

@@ -61,9 +61,11 @@ impl Settings {
 
     /// Most that the receive queue may ever hold.
     pub(super) fn max_receive_limit(&self) -> u32 {
+        let clamp = self.options.window_clamp_bytes.unwrap_or(usize::MAX);
         self.options
             .receive_buffer_bytes
             .unwrap_or(self.config.max_receive_buffer_bytes)
+            .min(clamp)
             .clamp(MIN_BUFFER_BYTES, 1 << 30) as u32
     }
 
@@ -205,6 +207,18 @@ impl Tcb {
         self.settings
             .change(|options| options.receive_buffer_bytes = bytes);
         self.rcv.limit = self.settings.initial_receive_limit();
+    }
+
+    /// Offers no window larger than this, in bytes. One that was offered is not taken back.
+    pub fn set_window_clamp(&mut self, bytes: Option<usize>) {
+        self.settings
+            .change(|options| options.window_clamp_bytes = bytes);
+        self.rcv.limit = self.rcv.limit.min(self.settings.max_receive_limit());
+    }
+
+    /// How long FIN-WAIT-2 lasts once nobody reads any more; not at all if of no length.
+    pub fn set_fin_wait_2(&mut self, wait: Option<Duration>) {
+        self.settings.change(|options| options.fin_wait_2 = wait);
     }
 
     /// Hops that datagrams of this connection may take (MUST-49).

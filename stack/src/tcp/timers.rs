@@ -323,8 +323,14 @@ impl Tcb {
     /// FIN-WAIT-2 of a connection that nobody holds ends after a while (as Linux): the peer may never
     /// close.
     pub(super) fn wait_for_fin(&mut self, now: Instant) {
-        if self.released && self.state == State::FinWait2 {
-            let wait: Duration = self.settings.config().fin_wait_2;
+        if !self.released || self.state != State::FinWait2 {
+            return;
+        }
+        let chosen = self.settings.options().fin_wait_2;
+        let wait = chosen.unwrap_or(self.settings.config().fin_wait_2);
+        if wait.is_zero() {
+            self.reset_and_finish(Error::Aborted);
+        } else {
             self.timers.start_close(now + wait);
         }
     }

@@ -58,7 +58,12 @@ pub(super) fn set(
             inner.choices.tcp.tos = tos;
             inner.change(direct, |tcb| tcb.set_tos(tos));
         }
-        (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => inner.choices.only_v6 = value != 0,
+        (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => {
+            if inner.local.is_some() {
+                return Err(Errno(libc::EINVAL));
+            }
+            inner.choices.only_v6 = value != 0;
+        }
         (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER)
         | (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER) => inner.choices.mtu_discover = value,
         (

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use outlive::socket::Direct;
 use outlive::tcp::State;
 use zerocopy::IntoBytes;
 
@@ -19,6 +20,11 @@ const MAX_KEEP_PROBES: i32 = 127;
 const MIN_USER_MSS: i32 = 88;
 const MAX_USER_MSS: i32 = 32_767;
 const MAX_SYN_COUNT: i32 = 127;
+/// Longest `TCP_LINGER2`, and longest time between SYN-ACKs, in seconds.
+const MAX_LINGER2_SECONDS: i32 = 120;
+const MAX_RTO_SECONDS: i32 = 120;
+/// Least that `TCP_WINDOW_CLAMP` becomes: half of the least receive buffer.
+const MIN_WINDOW_CLAMP: u32 = 1152;
 /// Longest name of a congestion control algorithm, with its end.
 const NAME_BYTES: usize = 16;
 /// The segment size that is told before there is a connection (RFC 9293 §3.7.1).
@@ -47,7 +53,7 @@ impl Sockets {
                 choices.syn_count
             }),
             libc::TCP_LINGER2 => Value::Int(choices.linger2),
-            libc::TCP_DEFER_ACCEPT => Value::Int(choices.defer_accept as i32),
+            libc::TCP_DEFER_ACCEPT => Value::Int(seconds_of(choices.defer_accept_retries)),
             libc::TCP_WINDOW_CLAMP => Value::Int(choices.window_clamp as i32),
             libc::TCP_QUICKACK => Value::flag(choices.quick_ack),
             libc::TCP_NOTSENT_LOWAT => Value::Int(choices.unsent_low_water as i32),
@@ -104,7 +110,7 @@ impl Sockets {
                 inner.choices.tcp.not_sent_low_water_bytes = bytes;
                 inner.change(direct, |tcb| tcb.set_not_sent_low_water(bytes));
             }
-            _ => return set_rarely(inner, name, value),
+            _ => return self.set_rarely(inner, name, value),
         }
         Ok(())
     }
@@ -132,34 +138,75 @@ impl Sockets {
     }
 }
 
-fn set_rarely(inner: &mut Inner, name: i32, value: i32) -> Result<()> {
-    let choices = &mut inner.choices;
-    match name {
-        libc::TCP_SYNCNT => {
-            if !(1..=MAX_SYN_COUNT).contains(&value) {
-                return Err(Errno(libc::EINVAL));
+impl Sockets {
+    fn set_rarely(&self, inner: &mut Inner, name: i32, value: i32) -> Result<()> {
+        let direct = self.direct();
+        match name {
+            libc::TCP_SYNCNT => {
+                if !(1..=MAX_SYN_COUNT).contains(&value) {
+                    return Err(Errno(libc::EINVAL));
+                }
+                inner.choices.syn_count = value;
+                inner.choices.tcp.syn_retries = Some(value as u8);
             }
-            choices.syn_count = value;
-            choices.tcp.syn_retries = Some(value as u8);
-        }
-        libc::TCP_LINGER2 => choices.linger2 = value.clamp(-1, 120),
-        libc::TCP_DEFER_ACCEPT => choices.defer_accept = value.max(0) as u32,
-        libc::TCP_WINDOW_CLAMP => {
-            let closed = matches!(inner.phase, Phase::Fresh);
-            if value == 0 && !closed {
-                return Err(Errno(libc::EINVAL));
+            libc::TCP_LINGER2 => {
+                let (default, seconds) = (
+                    direct.tcp().config().fin_wait_2.as_secs() as i32,
+                    value.clamp(-1, MAX_LINGER2_SECONDS),
+                );
+                inner.choices.linger2 = if seconds == 0 { default } else { seconds };
+                let wait = (seconds != 0).then(|| Duration::from_secs(seconds.max(0) as u64));
+                inner.choices.tcp.fin_wait_2 = wait;
+                inner.change(direct, |tcb| tcb.set_fin_wait_2(wait));
             }
-            choices.window_clamp = value.max(0) as u32;
-        }
-        TCP_INQ => {
-            if !(0..=1).contains(&value) {
-                return Err(Errno(libc::EINVAL));
+            libc::TCP_DEFER_ACCEPT => {
+                let retries = retries_within(value);
+                inner.choices.defer_accept_retries = retries;
+                if let Phase::Listening(listener) = &inner.phase {
+                    listener.set_defer_accept(retries);
+                }
             }
-            choices.tell_queued = value == 1;
+            libc::TCP_WINDOW_CLAMP => set_window_clamp(direct, inner, value)?,
+            TCP_INQ => {
+                if !(0..=1).contains(&value) {
+                    return Err(Errno(libc::EINVAL));
+                }
+                inner.choices.tell_queued = value == 1;
+            }
+            _ => return Err(Errno(libc::ENOPROTOOPT)),
         }
-        _ => return Err(Errno(libc::ENOPROTOOPT)),
+        Ok(())
     }
+}
+
+fn set_window_clamp(direct: &Direct, inner: &mut Inner, value: i32) -> Result<()> {
+    let fresh = matches!(inner.phase, Phase::Fresh);
+    if value == 0 && !fresh {
+        return Err(Errno(libc::EINVAL));
+    }
+    let clamp = match value.max(0) as u32 {
+        0 => 0,
+        bytes => bytes.max(MIN_WINDOW_CLAMP),
+    };
+    inner.choices.window_clamp = clamp;
+    let bytes = (clamp > 0).then_some(clamp as usize);
+    inner.choices.tcp.window_clamp_bytes = bytes;
+    inner.change(direct, |tcb| tcb.set_window_clamp(bytes));
     Ok(())
+}
+
+/// How often a SYN-ACK is sent again within so many seconds, as Linux reckons: after one, two, four seconds.
+fn retries_within(seconds: i32) -> u8 {
+    (0..u8::MAX)
+        .find(|&retries| seconds_of(retries) >= seconds)
+        .unwrap_or(u8::MAX)
+}
+
+/// Seconds until a SYN-ACK was sent again so often.
+fn seconds_of(retries: u8) -> i32 {
+    (0..retries)
+        .map(|n| (1 << n.min(30)).min(MAX_RTO_SECONDS))
+        .sum()
 }
 
 fn set_congestion(inner: &mut Inner, value: &[u8]) -> Result<()> {

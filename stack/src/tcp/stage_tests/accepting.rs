@@ -285,3 +285,38 @@ fn a_syn_right_behind_the_end_of_a_connection_opens_the_next() {
     assert_eq!(net.server.count(Counter::TcpPassiveOpens), 2);
     assert_eq!(net.server.tcp.half_open.load(Ordering::Relaxed), 1);
 }
+
+#[test]
+fn a_listener_that_waits_for_data_accepts_with_the_first_or_when_none_comes() {
+    let mut net = Net::new();
+    let listener = net.server.listen(ListenOptions {
+        defer_accept_retries: 2,
+        ..ListenOptions::default()
+    });
+    let client = net.client.connect(net.now);
+    net.settle();
+    assert_eq!(state(&client), State::Established);
+    assert!(net.accept(&listener).is_none());
+    assert_eq!(net.server.count(Counter::TcpDropDeferred), 1);
+    net.client.send(net.now, &client, b"request");
+    net.settle();
+    assert_eq!(
+        read_all(&net.accept(&listener).expect("at once")),
+        b"request"
+    );
+
+    net.client.connect(net.now);
+    net.settle();
+    net.advance(Duration::from_secs(2));
+    assert!(net.accept(&listener).is_none());
+    net.advance(Duration::from_secs(2));
+    assert!(
+        net.accept(&listener).is_some(),
+        "after the second SYN-ACK that came again"
+    );
+
+    listener.set_defer_accept(0);
+    net.client.connect(net.now);
+    net.settle();
+    assert!(net.accept(&listener).is_some());
+}

@@ -246,3 +246,51 @@ fn time_wait_can_be_protected_from_its_assassination() {
         assert_eq!(pair.states()[CLIENT], State::Closed);
     }
 }
+
+#[test]
+fn data_for_nobody_is_refused_where_the_peer_stands() {
+    let mut pair = Pair::established(defaults(), defaults());
+    // The FIN is lost: the peer would doubt a RST that stands behind it.
+    pair.filter = Box::new(|sent| match sent.has(Flags::FIN) {
+        true => Fate::Drop,
+        false => Fate::Deliver,
+    });
+    let now = pair.now;
+    pair.tcb(SERVER).close(now);
+    pair.transmit();
+    pair.sent.clear();
+    pair.write(CLIENT, b"too late");
+    pair.run_for(Duration::from_millis(15));
+    let sent = pair.sent_by(SERVER);
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].segment.flags, Flags::RST);
+    let iss = pair.ends[SERVER].iss;
+    assert_eq!(sent[0].segment.seq, iss.wrapping_add(1));
+    assert!(pair.tcb(SERVER).is_closed());
+    pair.run_for(SHORT);
+    assert_eq!(pair.error(CLIENT), Some(Error::Reset));
+}
+
+#[test]
+fn fin_wait_2_lasts_as_long_as_is_chosen() {
+    let mut pair = Pair::established(defaults(), defaults());
+    let now = pair.now;
+    pair.tcb(SERVER)
+        .set_fin_wait_2(Some(Duration::from_secs(5)));
+    pair.tcb(SERVER).close(now);
+    pair.run_for(Duration::from_secs(4));
+    assert_eq!(pair.states()[SERVER], State::FinWait2);
+    pair.run_for(Duration::from_secs(2));
+    assert_eq!(pair.states()[SERVER], State::Closed);
+}
+
+#[test]
+fn a_fin_wait_2_of_no_length_ends_with_a_rst() {
+    let mut pair = Pair::established(defaults(), defaults());
+    let now = pair.now;
+    pair.tcb(SERVER).set_fin_wait_2(Some(Duration::ZERO));
+    pair.tcb(SERVER).close(now);
+    pair.run_for(SHORT);
+    assert_eq!(pair.states()[SERVER], State::Closed);
+    assert_eq!(pair.error(CLIENT), Some(Error::Reset));
+}

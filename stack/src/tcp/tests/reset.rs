@@ -138,3 +138,20 @@ fn a_reset_may_carry_data() {
     assert_eq!(pair.error(SERVER), Some(Error::Reset));
     assert_eq!(pair.tcb(SERVER).recv(&mut [0]), Err(Error::Reset));
 }
+
+#[test]
+fn in_syn_received_too_only_one_exactly_at_rcv_nxt_resets() {
+    let mut pair = Pair::new(defaults(), defaults());
+    pair.open();
+    pair.run_for(Duration::from_millis(15));
+    pair.sent.clear();
+    reset(&mut pair, 100);
+    pair.transmit();
+    let sent = pair.sent_by(SERVER);
+    assert_eq!(pair.states()[SERVER], State::SynReceived);
+    assert_eq!(sent.len(), 1, "a challenge ACK, not the SYN-ACK again");
+    assert_eq!(sent[0].segment.flags, Flags::ACK);
+    let (our_iss, peer_iss) = (pair.ends[SERVER].iss, pair.ends[CLIENT].iss);
+    assert_eq!(sent[0].segment.seq, our_iss.wrapping_add(1));
+    assert_eq!(sent[0].segment.ack, peer_iss.wrapping_add(1));
+}

@@ -177,3 +177,27 @@ fn a_window_that_shrank_does_not_end_the_connection() {
     }
     assert!(pair.sent.len() > 30, "it is probed");
 }
+
+#[test]
+fn no_window_is_offered_beyond_the_clamp() {
+    let clamped = parameters(|_, options| options.window_clamp_bytes = Some(10_000));
+    let mut pair = Pair::established(defaults(), clamped);
+    pair.write(CLIENT, &[1; 200_000]);
+    pair.run_for(Duration::from_secs(2));
+    assert_eq!(pair.ends[SERVER].received.len(), 200_000);
+    let scale = pair.tcb(SERVER).rcv.scale;
+    let sent = pair.sent_by(SERVER);
+    assert!(!sent.is_empty());
+    for sent in sent {
+        assert!(u32::from(sent.segment.window) << scale <= 10_000, "{sent}");
+    }
+    // Chosen later, it bounds what is offered from then on.
+    let mut pair = Pair::established(defaults(), defaults());
+    pair.tcb(SERVER).set_window_clamp(Some(20_480));
+    pair.write(CLIENT, &[1; 200_000]);
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!(pair.ends[SERVER].received.len(), 200_000);
+    let last = pair.sent_by(SERVER).pop().unwrap();
+    let scale = pair.tcb(SERVER).rcv.scale;
+    assert!(u32::from(last.segment.window) << scale <= 20_480);
+}
