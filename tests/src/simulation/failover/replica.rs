@@ -23,11 +23,16 @@ impl Disk {
     pub fn read(&self) -> Durable {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Replaces it.
+    pub(super) fn write(&self, durable: &Durable) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = *durable;
+    }
 }
 
 impl Storage for Disk {
     fn store(&self, durable: &Durable) -> Poll<std::io::Result<()>> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = *durable;
+        self.write(durable);
         Poll::Ready(Ok(()))
     }
 }

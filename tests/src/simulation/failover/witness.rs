@@ -1,6 +1,5 @@
 //! The witness: a voter that keeps nothing else.
 
-use outlive::replication::Storage;
 use outlive::replication::membership::{Membership, Output as Wish, PathId};
 use outlive::replication::message::Message;
 use outlive::replication::view::HostId;
@@ -32,9 +31,7 @@ impl Witness {
     fn fulfil(&mut self, out: &mut Output) {
         for wish in self.wishes.drain(..) {
             match wish {
-                Wish::Persist(durable) => {
-                    self.disk.store(&durable).expect("memory takes it");
-                }
+                Wish::Persist(durable) => self.disk.write(&durable),
                 Wish::Send { to, path, message } => {
                     let bytes = Message::Membership(message).to_bytes();
                     let message = (usize::from(to.0), Lane::Heartbeat(path.0), bytes);
