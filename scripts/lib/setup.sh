@@ -16,6 +16,7 @@ package_of() {
     sysctl) echo procps ;;
     column) echo bsdextrautils ;;
     nft) echo nftables ;;
+    dnsmasq) echo dnsmasq-base ;;
     update-ca-certificates) echo ca-certificates ;;
     *) echo "$1" ;;
   esac

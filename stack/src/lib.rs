@@ -12,11 +12,13 @@
 //! | [`replication`] | what two hosts keep of a connection, who may send, taking over |
 //! | [`engine`] | threads, channels, timers, wake-ups: the only module that spawns or sleeps |
 //! | [`socket`] | what applications use |
+//! | [`dhcp`] | an address from a server |
 
 #[cfg(test)]
 extern crate self as outlive; // for the examples, which are tested too
 
 pub mod counters;
+pub mod dhcp;
 pub mod engine;
 pub mod ethernet;
 pub mod ip;

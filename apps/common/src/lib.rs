@@ -3,6 +3,7 @@
 
 mod conflict;
 mod host;
+mod lease;
 mod logs;
 mod open;
 mod options;
@@ -11,7 +12,7 @@ mod signals;
 mod summary;
 
 pub use logs::start_logs;
-pub use open::{open, open_shared};
+pub use open::{Network, open, open_shared};
 pub use options::{Congestion, Device, NetworkOptions, StackKind, Topology};
 pub use parse::{Cidr, Mac};
 pub use signals::StopSignals;

@@ -1,6 +1,6 @@
 //! From options to a running stack.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,17 +11,57 @@ use outlive_driver::{Interface, OpenError, packet_socket, pcap, tuntap};
 
 use crate::conflict;
 use crate::host;
+use crate::lease;
 use crate::options::{Congestion, Device, NetworkOptions, Topology};
 use crate::parse::Cidr;
+
+/// A stack that can be reached.
+#[derive(Debug)]
+pub struct Network {
+    /// The stack.
+    pub stack: Stack,
+    /// Where it can be reached.
+    pub address: IpAddr,
+    /// Where servers listen: there, or wherever a later lease moves it.
+    pub listen: IpAddr,
+}
 
 /// Opens the device and starts a stack on it, ready for sockets.
 ///
 /// # Errors
-/// One line that says what to do: the device cannot be opened, or the address is in use.
-pub fn open(options: &NetworkOptions) -> anyhow::Result<Stack> {
+/// One line that says what to do: the device cannot be opened, the address is in use, or nobody gives one.
+pub fn open(options: &NetworkOptions) -> anyhow::Result<Network> {
+    if options.dhcp {
+        return open_leased(options);
+    }
     let (mut interface, config) = prepare(options)?;
-    conflict::check(&mut interface, options.address().address)?;
-    start(options, interface, config)
+    let address = options.address().address;
+    conflict::check(&mut interface, address)?;
+    Ok(Network {
+        stack: start(options, interface, config)?,
+        address,
+        listen: address,
+    })
+}
+
+/// The same with an address that a DHCP server gives.
+fn open_leased(options: &NetworkOptions) -> anyhow::Result<Network> {
+    let name = options.interface_name()?;
+    if options.device == Device::Tun {
+        anyhow::bail!(
+            "--dhcp needs stations, which TUN has none of; choose --device tap or --device packet"
+        );
+    }
+    let mut interface = open_device(options, name, options.host_address).map_err(advise)?;
+    if let Some(mtu) = options.mtu {
+        lower_mtu(&mut interface, usize::from(mtu))?;
+    }
+    let stack = start(options, interface, choices(options))?;
+    Ok(Network {
+        address: lease::wait(&stack, name)?,
+        stack,
+        listen: Ipv4Addr::UNSPECIFIED.into(),
+    })
 }
 
 /// The same for an address that several hosts share: nobody is asked whether it is in use, and `configure` says who
@@ -152,16 +192,17 @@ fn configuration(
             "gateway {gateway} is not in the network of {address}; give one that is with --gateway"
         );
     }
-    let mut config = engine::Config {
-        ip: ip::Config {
-            addresses: vec![ip::Cidr::new(address.address, address.prefix_len)?],
-            routes: gateway.map(ip::Route::default_via).into_iter().collect(),
-            ..ip::Config::default()
-        },
-        ..engine::Config::default()
-    };
+    let mut config = choices(options);
+    config.ip.addresses = vec![ip::Cidr::new(address.address, address.prefix_len)?];
+    config.ip.routes = gateway.map(ip::Route::default_via).into_iter().collect();
     // The link was asked before the stack started, while a person still reads the answer.
     config.ethernet.conflict.duplicate_detections = 0;
+    Ok(config)
+}
+
+/// What does not depend on the address.
+fn choices(options: &NetworkOptions) -> engine::Config {
+    let mut config = engine::Config::default();
     config.tcp.socket.algorithm = match options.congestion {
         Congestion::Cubic => tcp::Algorithm::Cubic,
         Congestion::NewReno => tcp::Algorithm::NewReno,
@@ -177,5 +218,5 @@ fn configuration(
     if let Some(poll_us) = options.poll_us {
         config.poll_for = Duration::from_micros(poll_us.into());
     }
-    Ok(config)
+    config
 }

@@ -67,6 +67,10 @@ pub struct NetworkOptions {
     #[arg(long, short, value_name = "ADDRESS/PREFIX")]
     pub address: Option<Cidr>,
 
+    /// Ask the network's DHCP server for the address and the routes, and keep them renewed
+    #[arg(long, conflicts_with_all = ["address", "gateway"])]
+    pub dhcp: bool,
+
     /// Address to give to the kernel's side of a TAP or TUN interface, so that it can be reached at once
     /// [default: the first other host of the network, if the interface has no address yet]
     #[arg(long, value_name = "ADDRESS/PREFIX")]

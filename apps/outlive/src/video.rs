@@ -124,10 +124,12 @@ fn serve_on_outlive(
     server: &Arc<Server>,
     stop: StopSignals,
 ) -> anyhow::Result<()> {
-    let stack = outlive_app::open(&options.network)?;
-    let address = SocketAddr::new(options.network.address().address, options.port);
-    outlive_transport::start(server, &stack, address, ReplayOptions::default())
-        .with_context(|| format!("cannot listen on {address}"))?;
+    let network = outlive_app::open(&options.network)?;
+    let stack = network.stack;
+    let listen = SocketAddr::new(network.listen, options.port);
+    outlive_transport::start(server, &stack, listen, ReplayOptions::default())
+        .with_context(|| format!("cannot listen on {listen}"))?;
+    let address = SocketAddr::new(network.address, options.port);
     announce(options, address, options.network.interface_name()?)?;
     stop.wait();
     finish(server, &stack, Vec::new())

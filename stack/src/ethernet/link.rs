@@ -170,6 +170,17 @@ impl Link {
         true
     }
 
+    /// Our station; zeros where there are none.
+    #[must_use]
+    pub const fn station(&self) -> MacAddr {
+        self.mac
+    }
+
+    /// Random numbers for somebody else on this link.
+    pub(crate) fn fork_random(&self) -> Random {
+        self.addresses.lock().random.fork()
+    }
+
     /// Whether `address` is ours to use; none if it was never claimed.
     #[must_use]
     pub fn claim(&self, address: IpAddr) -> Option<Claim> {

@@ -72,8 +72,9 @@ pub(super) struct Tables {
     /// Those of them that are not to be used for anything new (RFC 4862 §5.5.4).
     deprecated: Vec<IpAddr>,
     groups: Vec<IpAddr>,
-    /// Beside those of the configuration.
+    /// Beside those of the configuration: from IPv6 routers, and with a lease.
     learned_routes: Vec<Route>,
+    leased_routes: Vec<Route>,
     routes: Routes,
 }
 
@@ -95,7 +96,7 @@ pub(super) enum Place {
 impl Tables {
     /// Makes the routes anew, after addresses or routes have changed.
     fn find_ways(&mut self, configured: &[Route]) {
-        let routes = [configured, &self.learned_routes].concat();
+        let routes = [configured, &self.learned_routes, &self.leased_routes].concat();
         self.routes = Routes::new(&self.addresses, &routes);
     }
 
@@ -210,6 +211,7 @@ impl Ip {
             addresses: config.addresses.clone(),
             tentative: Vec::new(),
             learned_routes: Vec::new(),
+            leased_routes: Vec::new(),
             deprecated: Vec::new(),
             // All hosts are in these groups, always (RFC 1112 §4, RFC 4291 §2.8).
             groups: vec![IpAddr::from([224, 0, 0, 1]), ipv6::ALL_NODES.into()],
@@ -260,10 +262,12 @@ impl Ip {
             });
         }
         let next_hop = tables.next_hop(destination).ok_or(no_route)?;
-        let source = match source {
-            Some(source) => source,
-            None => tables.source_for(destination, next_hop).ok_or(no_route)?,
+        let source = source.or_else(|| tables.source_for(destination, next_hop));
+        // Who has no address yet asks all for one as 0.0.0.0, and may say nothing else (RFC 1122 §3.2.1.3).
+        let nobody = || {
+            (destination == IpAddr::V4(Ipv4Addr::BROADCAST)).then_some(Ipv4Addr::UNSPECIFIED.into())
         };
+        let source = source.or_else(nobody).ok_or(no_route)?;
         let max_segmented_bytes = match destination {
             IpAddr::V4(_) => self.max_segmented4,
             IpAddr::V6(_) => self.max_segmented6,
@@ -351,6 +355,14 @@ impl Ip {
         self.change(|tables| {
             tables.learned_routes = learned.routes;
             tables.deprecated = learned.deprecated;
+            tables.find_ways(&self.config.routes);
+        });
+    }
+
+    /// Routes that came with a lease, instead of those that came before.
+    pub(crate) fn lease_routes(&self, routes: Vec<Route>) {
+        self.change(|tables| {
+            tables.leased_routes = routes;
             tables.find_ways(&self.config.routes);
         });
     }

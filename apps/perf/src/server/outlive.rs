@@ -19,8 +19,9 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// Serves until interrupted, then prints what the stack counted.
 pub(super) fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     let signals = StopSignals::new().context("cannot wait for signals")?;
-    let stack = outlive_app::open(&options.network)?;
-    let address = SocketAddr::new(options.network.address().address, options.port);
+    let network = outlive_app::open(&options.network)?;
+    let stack = network.stack;
+    let address = SocketAddr::new(network.listen, options.port);
     let cannot_listen = || format!("cannot listen on {address}");
     match options.style {
         Style::Blocking => {

@@ -87,6 +87,11 @@ impl UdpSocket {
         self.bound.socket.connect(peer).map_err(io::Error::from)
     }
 
+    /// Whether datagrams may go to broadcast addresses; at first not.
+    pub fn set_broadcast(&self, allow: bool) {
+        self.bound.socket.set_broadcast(allow);
+    }
+
     /// Where it is bound.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
