@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::message::{self, Kind, Reply, Request, option};
 use super::{Config, Lease};
 use crate::random::Random;
 use crate::time::Instant;
-use crate::wire::dhcpv4::{self, Kind, Reply, Request, option};
 use crate::wire::ethernet::MacAddr;
 
 /// The first repetition; each further one waits twice as long (§4.1).
@@ -261,7 +261,7 @@ impl Client {
 
     /// Something came to port 68.
     pub fn receive(&mut self, now: Instant, message: &[u8], actions: &mut Vec<Action>) {
-        let reply = match dhcpv4::parse(message) {
+        let reply = match message::parse(message) {
             Ok(reply) => reply,
             Err(error) => return tracing::debug!(%error, "dropped: no message of a DHCP server"),
         };

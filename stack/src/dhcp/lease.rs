@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::message::{Reply, option};
 use crate::ip::{Cidr, Route};
-use crate::wire::dhcpv4::{Reply, option};
 
 /// An address for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //!
 //! | file | job |
 //! |---|---|
+//! | [`message`] | what is sent and what comes |
 //! | `lease` | what a server gave, as far as it makes sense |
 //! | `client` | the exchange, without I/O |
 //! | `task` | the client on a stack: its socket, its addresses and routes |
@@ -11,6 +12,7 @@
 
 mod client;
 mod lease;
+pub mod message;
 mod task;
 #[cfg(test)]
 mod tests;

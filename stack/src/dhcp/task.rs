@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::message::{CLIENT_PORT, SERVER_PORT};
 use super::{Action, Client, Config, Lease};
 use crate::engine::{Stack, Task};
 use crate::ethernet::Claim;
 use crate::ip::Cidr;
 use crate::socket::asynchronous::UdpSocket;
 use crate::time::Instant;
-use crate::wire::dhcpv4::{CLIENT_PORT, SERVER_PORT};
 
 /// How often to look whether a new address turned out to be free.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

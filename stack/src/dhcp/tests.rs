@@ -8,6 +8,7 @@ use std::time::Duration;
 use outlive_driver::{Capabilities, memory};
 use parking_lot::Mutex;
 
+use super::message::{CLIENT_PORT, Kind, SERVER_PORT, option};
 use super::{Action, Client, Config, Lease, start};
 use crate::checksum;
 use crate::engine::{self, Stack, Stepped};
@@ -16,7 +17,6 @@ use crate::packet::RxFrame;
 use crate::random::Random;
 use crate::socket::asynchronous::UdpSocket;
 use crate::time::Instant;
-use crate::wire::dhcpv4::{CLIENT_PORT, Kind, SERVER_PORT, option};
 use crate::wire::ethernet::MacAddr;
 
 const STATION: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);

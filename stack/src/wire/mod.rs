@@ -4,7 +4,6 @@
 //! it never panics. Checksums are carried, not checked: that is the business of the layer.
 
 pub mod arp;
-pub mod dhcpv4;
 pub mod ethernet;
 pub mod group_report;
 mod icmp;

@@ -1,5 +1,6 @@
 //! Any bytes as every header: nothing panics, and what is understood is written the same way again.
 
+use outlive::dhcp::message;
 use outlive::wire::{arp, ethernet, icmpv4, icmpv6, ipv4, ipv6, ipv6_extension, ndp, tcp, udp};
 
 /// Runs one input.
@@ -64,6 +65,11 @@ fn ipv6(bytes: &[u8]) {
 
 fn transport(bytes: &[u8]) {
     let _ = udp::parse(bytes);
+    if let Ok(reply) = message::parse(bytes) {
+        let routes = reply.classless_routes().unwrap_or_default();
+        assert!(routes.iter().all(|(_, prefix_len, _)| *prefix_len <= 32));
+        assert!(reply.addresses(message::option::ROUTER).count() * 4 <= bytes.len());
+    }
     let _ = tcp::parse_quoted(bytes);
     if let Ok(header) = tcp::parse(bytes) {
         assert!(usize::from(header.header_len) <= bytes.len());

@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::Malformed;
-use super::ethernet::MacAddr;
+use crate::wire::Malformed;
+use crate::wire::ethernet::MacAddr;
 
 /// Where a server listens.
 pub const SERVER_PORT: u16 = 67;
