@@ -1,6 +1,7 @@
 //! The flags of the library (`--so_flags`): words of the form `name=value`, separated by commas or spaces.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 /// What can be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub(crate) struct Flags {
     pub(crate) seed: u64,
     /// Segments of several MSS leave in one piece, as from Linux with TSO or GSO.
     pub(crate) tso: bool,
+    /// Where sysctls are read.
+    pub(crate) sysctls: PathBuf,
 }
 
 impl Default for Flags {
@@ -26,6 +29,7 @@ impl Default for Flags {
             mtu: 1500,
             seed: 1,
             tso: true,
+            sysctls: PathBuf::from("/proc/sys/net"),
         }
     }
 }
@@ -45,6 +49,7 @@ impl Flags {
                 "local" => named.push(parse_local(value).ok_or_else(wrong)?),
                 "mtu" => flags.mtu = value.parse().map_err(|_| wrong())?,
                 "seed" => flags.seed = value.parse().map_err(|_| wrong())?,
+                "sysctls" => flags.sysctls = PathBuf::from(value),
                 "tso" => flags.tso = parse_switch(value).ok_or_else(wrong)?,
                 _ => return Err(format!("{name}: there is no such flag")),
             }

@@ -124,7 +124,7 @@ pub unsafe extern "C" fn packetdrill_interface_init(
         eprintln!("outlive: --so_flags: {error}");
         std::process::exit(1);
     });
-    let sysctls = Sysctls::default();
+    let sysctls = Sysctls::under(&flags.sysctls);
     let clock = Arc::new(Clock::new(flags, sysctls.clone()));
     let sockets = Arc::new(Sockets::new(clock.clone(), move || sysctls.defaults()));
     preload::answer_for(&sockets);

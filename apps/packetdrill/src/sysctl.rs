@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use outlive::tcp::config::Ecn;
+use outlive::tcp::config::{Ecn, Secret};
 use outlive::tcp::{Algorithm, Config, KeepAlive, SocketOptions};
-use outlive_posix::Defaults;
+use outlive_posix::{Defaults, FastOpenPolicy};
 
 /// What Linux keeps beside the bytes of a packet.
 const BOOKKEEPING_BYTES: usize = 1280;
@@ -16,12 +16,6 @@ const BOOKKEEPING_BYTES: usize = 1280;
 #[derive(Clone, Debug)]
 pub(crate) struct Sysctls {
     root: PathBuf,
-}
-
-impl Default for Sysctls {
-    fn default() -> Self {
-        Self::under(Path::new("/proc/sys/net"))
-    }
 }
 
 impl Sysctls {
@@ -70,8 +64,37 @@ impl Sysctls {
             keep_alive: self.keep_alive(),
             send_buffer: send_buffer as u32,
             receive_buffer: receive_buffer as u32,
+            fast_open: self.fast_open(),
             max_buffers: (max("core/wmem_max"), max("core/rmem_max")),
         }
+    }
+
+    fn fast_open(&self) -> FastOpenPolicy {
+        let bits: u32 = self.number("ipv4/tcp_fastopen").unwrap_or(1);
+        FastOpenPolicy {
+            server: bits & 2 != 0,
+            to_all: bits & 0x200 != 0,
+            unasked: bits & 0x400 != 0,
+        }
+    }
+
+    /// Four words of the key, of which the first may be followed by another key, that of before.
+    fn fast_open_secret(&self) -> Option<Secret> {
+        let text = self.text("ipv4/tcp_fastopen_key")?;
+        let mut secret = [0; 16];
+        let (words, _) = secret.as_chunks_mut::<4>();
+        let key = text.trim().split(',').next()?;
+        for (word, hex) in words.iter_mut().zip(key.split('-')) {
+            *word = u32::from_str_radix(hex, 16).ok()?.to_le_bytes();
+        }
+        (secret != [0; 16]).then_some(Secret(secret))
+    }
+
+    /// A namespace begins with the algorithm of its host, and where that is none of Linux's own, scripts cannot choose
+    /// CUBIC, for which they are written: then what the namespace says is nobody's choice.
+    fn has_a_choice(&self) -> bool {
+        let allowed = self.text("ipv4/tcp_allowed_congestion_control");
+        allowed.is_none_or(|names| names.split_whitespace().any(|name| name == "cubic"))
     }
 
     fn socket_options(&self) -> SocketOptions {
@@ -79,7 +102,7 @@ impl Sysctls {
         SocketOptions {
             algorithm: match algorithm.as_deref().map(str::trim) {
                 Some("reno") => Algorithm::NewReno,
-                Some("bbr") => Algorithm::Bbr,
+                Some("bbr") if self.has_a_choice() => Algorithm::Bbr,
                 _ => Algorithm::default(),
             },
             syn_retries: self.number("ipv4/tcp_syn_retries"),
@@ -139,6 +162,7 @@ impl Sysctls {
                 Some(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
                 None => default.max_unsent_bytes,
             },
+            fast_open_secret: self.fast_open_secret(),
             socket: self.socket_options(),
             ..default
         }
@@ -184,6 +208,38 @@ mod tests {
             (262_144, 540_000)
         );
         assert_eq!(defaults.tcp.algorithm, Algorithm::NewReno);
+    }
+
+    #[test]
+    fn what_a_namespace_inherits_and_nobody_can_change_is_not_honoured() {
+        let bbr = ("ipv4/tcp_congestion_control", "bbr");
+        for (allowed, algorithm) in [
+            ("reno bbr", Algorithm::default()),
+            ("reno bbr cubic", Algorithm::Bbr),
+        ] {
+            let allowed = ("ipv4/tcp_allowed_congestion_control", allowed);
+            let (_folder, sysctls) = sysctls(&[bbr, allowed]);
+            assert_eq!(sysctls.defaults().tcp.algorithm, algorithm);
+        }
+    }
+
+    #[test]
+    fn fast_open_is_permitted_by_bits_and_keyed_by_words() {
+        let (_folder, sysctls) = sysctls(&[
+            ("ipv4/tcp_fastopen", "1538"),
+            (
+                "ipv4/tcp_fastopen_key",
+                "a0bf63f7-ed803d81-cd641d30-cebc4a90,1-2-3-4",
+            ),
+        ]);
+        let all = FastOpenPolicy {
+            server: true,
+            to_all: true,
+            unasked: true,
+        };
+        assert_eq!(sysctls.defaults().fast_open, all);
+        let secret = sysctls.config().fast_open_secret.unwrap().0;
+        assert_eq!(secret[..6], [0xf7, 0x63, 0xbf, 0xa0, 0x81, 0x3d]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use outlive::tcp::{Algorithm, KeepAlive, SocketOptions};
 
-use crate::sockets::Defaults;
+use crate::sockets::{Defaults, FastOpenPolicy};
 
 /// Choices of one socket. Sizes are the kernel's: twice what was asked for.
 #[derive(Clone, Debug)]
@@ -28,6 +28,9 @@ pub(crate) struct Choices {
     pub(crate) unsent_low_water: u32,
     pub(crate) quick_ack: bool,
     pub(crate) defer_accept_retries: u8,
+    /// Connections that may be open before their handshake is over; only whether it is any counts.
+    pub(crate) fast_open_queue: u32,
+    pub(crate) fast_open: FastOpenPolicy,
     pub(crate) linger2: i32,
     pub(crate) syn_count: i32,
     pub(crate) window_clamp: u32,
@@ -47,6 +50,7 @@ impl Choices {
             send_buffer,
             receive_buffer,
             max_buffers: _,
+            fast_open,
         } = defaults;
         Self {
             keep_alive: tcp.keep_alive.is_some(),
@@ -64,6 +68,8 @@ impl Choices {
             unsent_low_water: 0,
             quick_ack: true,
             defer_accept_retries: 0,
+            fast_open_queue: 0,
+            fast_open,
             linger2: 60,
             syn_count: 0,
             window_clamp: 0,
@@ -74,6 +80,11 @@ impl Choices {
             mark: 0,
             mtu_discover: 1,
         }
+    }
+
+    /// A listener takes data with SYNs.
+    pub(crate) fn opens_fast(&self) -> bool {
+        self.fast_open.server && self.fast_open_queue > 0
     }
 
     /// The keep-alive that the stack is to do.

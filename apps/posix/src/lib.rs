@@ -50,5 +50,5 @@ pub use descriptor::Descriptor;
 pub use driver::{Driver, Limit, Threaded, Waited};
 pub use epoll::Event;
 pub use errno::{Errno, Result};
-pub use sockets::{Defaults, SocketState, Sockets};
+pub use sockets::{Defaults, FastOpenPolicy, SocketState, Sockets};
 pub use tcp_info::{TCP_INFO_BYTES, TcpInfo};

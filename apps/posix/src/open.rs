@@ -52,8 +52,17 @@ impl Sockets {
                 Phase::Connected(_) => return Err(Errno(libc::EINVAL)),
             }
             let any = SocketAddr::new(inner.family.any(), 0);
+            let backlog = usize::try_from(backlog).unwrap_or(4096).min(4096);
+            let choices = &mut inner.choices;
+            // What may have changed since the socket was made.
+            choices.fast_open = (self.defaults)().fast_open;
+            if choices.fast_open.unasked && choices.fast_open_queue == 0 {
+                choices.fast_open_queue = backlog as u32;
+            }
             let options = ListenOptions {
-                backlog: usize::try_from(backlog).unwrap_or(4096).min(4096),
+                backlog,
+                fast_open: choices.opens_fast(),
+                fast_open_to_all: choices.fast_open.to_all,
                 socket: inner.choices.tcp.clone(),
                 only_v6: inner.choices.only_v6,
                 defer_accept_retries: inner.choices.defer_accept_retries,

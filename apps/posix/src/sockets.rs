@@ -28,8 +28,21 @@ pub struct Defaults {
     pub send_buffer: u32,
     /// What `SO_RCVBUF` says.
     pub receive_buffer: u32,
+    /// Who may open fast (RFC 7413).
+    pub fast_open: FastOpenPolicy,
     /// Largest size that `SO_SNDBUF` and `SO_RCVBUF` may ask for, before it is doubled.
     pub max_buffers: (u32, u32),
+}
+
+/// What of Fast Open is permitted to listeners, as Linux's `tcp_fastopen` says it in bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FastOpenPolicy {
+    /// Those may that ask for it with `TCP_FASTOPEN` (2).
+    pub server: bool,
+    /// They take data from peers without a cookie, too (0x200).
+    pub to_all: bool,
+    /// All may, without asking for it (0x400).
+    pub unasked: bool,
 }
 
 impl Default for Defaults {
@@ -40,6 +53,7 @@ impl Default for Defaults {
             keep_alive: KeepAlive::default(),
             send_buffer: 16_384,
             receive_buffer: 131_072,
+            fast_open: FastOpenPolicy::default(),
             max_buffers: (212_992, 212_992),
         }
     }

@@ -13,6 +13,7 @@ const OPTION_SACK: u8 = 2;
 const OPTION_WINDOW_SCALE: u8 = 4;
 const OPTION_ECN: u8 = 8;
 const OPTION_ECN_SEEN: u8 = 16;
+const OPTION_SYN_DATA: u8 = 32;
 
 /// Size of [`TcpInfo`].
 pub const TCP_INFO_BYTES: usize = size_of::<TcpInfo>();
@@ -135,7 +136,8 @@ impl TcpInfo {
             | option(info.sack, OPTION_SACK)
             | option(scaled, OPTION_WINDOW_SCALE)
             | option(info.ecn, OPTION_ECN)
-            | option(info.ecn_seen, OPTION_ECN_SEEN);
+            | option(info.ecn_seen, OPTION_ECN_SEEN)
+            | option(info.syn_data, OPTION_SYN_DATA);
         self.window_scales = info.window_scales.1 | (info.window_scales.0 << 4);
         self.retransmits = info.retries;
         self.backoff = info.retries;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use outlive::tcp::{Error, State, Tcb};
+use outlive::tcp::{Error, Tcb};
 
 use crate::descriptor::{Descriptor, Object};
 use crate::driver::Limit;
@@ -191,12 +191,9 @@ struct Writing<'a> {
 
 impl Writing<'_> {
     fn put(&mut self, tcb: &mut Tcb, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match tcb.state() {
-            State::SynSent | State::SynReceived => {
-                let _ = tcb.poll_writable(cx);
-                return Poll::Pending;
-            }
-            _ => {}
+        if tcb.is_opening() {
+            let _ = tcb.poll_writable(cx);
+            return Poll::Pending;
         }
         if self.waited && tcb.send_room().is_ok() && !tcb.readiness().writable {
             let _ = tcb.poll_writable(cx);

@@ -190,7 +190,8 @@ impl Tcb {
             return Err(Arrival::Dropped(Counter::TcpDropState));
         }
         let error = match self.state {
-            State::SynReceived => Some(Error::Refused),
+            // Who takes part in a handshake that is not over is refused; who has the connection already (RFC 7413) loses it.
+            State::SynReceived if !self.is_early() => Some(Error::Refused),
             State::Closing | State::LastAck | State::TimeWait => None,
             _ => Some(Error::Reset),
         };

@@ -60,6 +60,7 @@ impl Tcb {
         self.synchronize(now, segment);
         self.learn_fast_open(segment);
         if let Some(acked) = acked {
+            self.note_syn_data(acked);
             self.acknowledge_syn(now, segment, acked);
             self.send_queue.release_to(acked);
             self.send_again_as_new();

@@ -207,8 +207,9 @@ impl Tcb {
         self.send_queue.end().saturating_sub(sent) as usize
     }
 
-    /// The handshake is not over.
-    fn is_opening(&self) -> bool {
+    /// The handshake is not over, and nothing can be sent or received before it is.
+    #[must_use]
+    pub fn is_opening(&self) -> bool {
         matches!(self.state, State::SynSent | State::SynReceived) && !self.is_early()
     }
 

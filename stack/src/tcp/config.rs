@@ -73,6 +73,9 @@ pub struct Config {
     pub max_time_wait: usize,
     /// Ports for outgoing connections that did not choose one (RFC 6056; Linux's range).
     pub ephemeral_ports: RangeInclusive<u16>,
+    /// Keys Fast Open cookies (like Linux's `tcp_fastopen_key`); its own random one without. Hosts with the same accept each
+    /// other's.
+    pub fast_open_secret: Option<Secret>,
     /// Keys SYN cookies; its own random one without. Hosts with the same accept each other's.
     pub cookie_secret: Option<Secret>,
     /// Challenge ACKs (RFC 5961 §7) to one host, at most this many a second; one connection gets two.
@@ -116,6 +119,7 @@ impl Default for Config {
             max_queue_bytes: None,
             max_time_wait: 65_536,
             ephemeral_ports: 32_768..=60_999,
+            fast_open_secret: None,
             cookie_secret: None,
             challenges_per_second_per_host: 100,
             resets_per_second: 1000,
@@ -236,6 +240,8 @@ pub struct ListenOptions {
     /// Take the data of a SYN before the handshake is over (RFC 7413), from peers that were here before. The application has to
     /// bear that a SYN comes twice. Not for connections that outlive this host.
     pub fast_open: bool,
+    /// Take it even from peers without a cookie: for networks where nobody lies about his address (RFC 7413 §5).
+    pub fast_open_to_all: bool,
     /// The ACK that completes a handshake without data is not heard until the SYN-ACK was sent again so often (like
     /// `TCP_DEFER_ACCEPT`): a connection is accepted with the first data, or when that does not come.
     pub defer_accept_retries: u8,
@@ -254,6 +260,7 @@ impl Default for ListenOptions {
             max_half_open: 4096,
             syn_cookies: true,
             fast_open: false,
+            fast_open_to_all: false,
             defer_accept_retries: 0,
             socket: SocketOptions::default(),
             survival: Survival::default(),

@@ -55,6 +55,8 @@ pub struct Info {
     pub sack: bool,
     /// Timestamps are in use.
     pub timestamps: bool,
+    /// Data went with the SYN, and was taken (RFC 7413).
+    pub syn_data: bool,
     /// Explicit congestion notification is in use.
     pub ecn: bool,
     /// The peer has sent something capable of it.
@@ -157,6 +159,7 @@ impl Tcb {
             window_scales: (self.rcv.scale, self.snd.scale),
             sack: self.snd.sack,
             timestamps: self.timestamps.on,
+            syn_data: self.had_syn_data(),
             ecn: self.marking.on,
             ecn_seen: self.marking.seen,
             rtt: self.rtt.srtt(),

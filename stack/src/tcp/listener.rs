@@ -9,7 +9,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
@@ -34,8 +34,9 @@ pub struct Listener {
     backlog: usize,
     max_half_open: usize,
     syn_cookies: bool,
-    /// Takes data with a SYN.
-    pub(super) fast_open: bool,
+    /// Takes data with a SYN, and even from peers without a cookie.
+    fast_open: AtomicBool,
+    pub(super) fast_open_to_all: bool,
     defer_accept_retries: AtomicU8,
     /// Until when (in milliseconds of their clock) cookies may come back.
     cookies_until_ms: AtomicU64,
@@ -87,7 +88,8 @@ impl Listener {
             backlog: options.backlog,
             max_half_open: options.max_half_open.max(1),
             syn_cookies: options.syn_cookies,
-            fast_open: options.fast_open,
+            fast_open: AtomicBool::new(options.fast_open),
+            fast_open_to_all: options.fast_open_to_all,
             defer_accept_retries: AtomicU8::new(options.defer_accept_retries),
             cookies_until_ms: AtomicU64::new(0),
             socket: Mutex::new(Arc::new(options.socket)),
@@ -118,6 +120,15 @@ impl Listener {
     /// Has connections that begin from now on start with `options`.
     pub fn set_options(&self, options: SocketOptions) {
         *self.socket.lock() = Arc::new(options);
+    }
+
+    /// As [`ListenOptions::fast_open`], from now on.
+    pub fn set_fast_open(&self, on: bool) {
+        self.fast_open.store(on, Ordering::Relaxed);
+    }
+
+    pub(super) fn opens_fast(&self) -> bool {
+        self.fast_open.load(Ordering::Relaxed)
     }
 
     /// As [`ListenOptions::defer_accept_retries`], from now on.

@@ -6,7 +6,6 @@
 
 use super::Error;
 use super::congestion::CongestionControl;
-use super::state::State;
 use super::tcb::Tcb;
 
 /// Largest piece, in bytes.
@@ -38,7 +37,7 @@ impl Tcb {
 
     /// True when a third of what may be queued at once is free: so much that waking its writer pays (as Linux).
     pub(super) fn is_worth_waking_writer(&self) -> bool {
-        if matches!(self.state, State::SynSent | State::SynReceived) {
+        if self.is_opening() {
             return false;
         }
         let Ok(room) = self.send_room() else {

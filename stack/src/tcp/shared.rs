@@ -75,7 +75,7 @@ impl Tcp {
             ),
             challenges: ChallengeLimit::new(config.challenges_per_second_per_host, local.derive(6)),
             memory: Memory::new(config.max_queue_bytes),
-            fast_open: FastOpenCookies::new(local.derive(7)),
+            fast_open: FastOpenCookies::new(&local.derive(7), config.fast_open_secret),
             early: AtomicUsize::new(0),
             gate: None,
             half_open: AtomicUsize::new(0),
@@ -301,12 +301,16 @@ impl Tcp {
         listener: &Listener,
         syn: &Segment,
     ) -> Option<FastOpening> {
-        let cookie = syn.options.fast_open.as_ref();
         // Whoever takes over would not know of data that came before the record.
-        let cookie = cookie.filter(|_| listener.fast_open && !listener.survival.is_on())?;
-        if !self.fast_open.is_good(id.remote, cookie) {
+        if !listener.opens_fast() || listener.survival.is_on() {
+            return None;
+        }
+        let cookie = syn.options.fast_open.as_ref();
+        let to_all = listener.fast_open_to_all && (cookie.is_some() || !syn.payload.is_empty());
+        if !to_all && !self.fast_open.is_good(id, cookie?) {
             return Some(FastOpening {
-                option: Some(self.fast_open.give(id.remote)),
+                option: Some(self.fast_open.give(id)),
+                experiment: syn.options.fast_open_experiment,
                 ..FastOpening::default()
             });
         }

@@ -104,6 +104,7 @@ impl Tcb {
         options.mss = Some(self.announced_mss());
         options.sack_permitted = self.snd.sack;
         options.fast_open = self.fast_open_option();
+        options.fast_open_experiment = self.fast_open_is_experiment();
         let offered = self.settings.config().window_scaling;
         let echoed = self.state == State::SynSent || self.rcv.scale > 0 || self.snd.scale > 0;
         if offered && echoed {

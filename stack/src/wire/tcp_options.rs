@@ -16,6 +16,9 @@ const SACK_PERMITTED: u8 = 4;
 const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
 const FAST_OPEN: u8 = 34;
+/// Kind and identifier that Fast Open had before it had a kind of its own (RFC 6994; RFC 7413 §4.1.1); some still do.
+const EXPERIMENT: u8 = 254;
+const FAST_OPEN_EXPERIMENT: [u8; 2] = [0xf9, 0x89];
 
 /// A Fast Open cookie (RFC 7413 §4.1.1); empty: the wish for one.
 pub type FastOpen = ArrayVec<u8, 16>;
@@ -35,6 +38,8 @@ pub struct Options {
     pub sack: ArrayVec<(u32, u32), 4>,
     /// Fast Open (RFC 7413); on SYN only.
     pub fast_open: Option<FastOpen>,
+    /// In the form that it had as an experiment.
+    pub fast_open_experiment: bool,
 }
 
 impl Options {
@@ -74,6 +79,12 @@ impl Options {
             (FAST_OPEN, cookie) if syn && is_cookie(cookie) => {
                 self.fast_open = Some(cookie.iter().copied().collect());
             }
+            (EXPERIMENT, &[a, b, ref cookie @ ..])
+                if syn && [a, b] == FAST_OPEN_EXPERIMENT && is_cookie(cookie) =>
+            {
+                self.fast_open = Some(cookie.iter().copied().collect());
+                self.fast_open_experiment = true;
+            }
             (SACK, blocks) => {
                 let (blocks, odd) = blocks.as_chunks::<8>();
                 if odd.is_empty() && blocks.len() <= self.sack.capacity() {
@@ -104,7 +115,8 @@ impl Options {
             len += 4;
         }
         if let Some(cookie) = &self.fast_open {
-            len += (2 + cookie.len()).next_multiple_of(4);
+            let head = if self.fast_open_experiment { 4 } else { 2 };
+            len += (head + cookie.len()).next_multiple_of(4);
         }
         len
     }
@@ -143,7 +155,13 @@ impl Options {
             }
         }
         if let Some(cookie) = &self.fast_open {
-            cursor.put(&[FAST_OPEN, 2 + cookie.len() as u8]);
+            let len = cookie.len() as u8;
+            if self.fast_open_experiment {
+                let [a, b] = FAST_OPEN_EXPERIMENT;
+                cursor.put(&[EXPERIMENT, 4 + len, a, b]);
+            } else {
+                cursor.put(&[FAST_OPEN, 2 + len]);
+            }
             cursor.put(cookie);
             let padding = cursor.at.next_multiple_of(4) - cursor.at;
             cursor.put(&[NOP; 3][..padding]);
@@ -270,6 +288,24 @@ mod tests {
         let options = Options::parse(&bytes, true);
         assert!(options.sack_permitted);
         assert_eq!((options.mss, options.sack.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_fast_open_experiment_is_told_from_others() {
+        let bytes = [254, 8, 0xf9, 0x89, 1, 2, 3, 4];
+        let options = Options::parse(&bytes, true);
+        assert_eq!(options.fast_open.as_deref(), Some(&[1, 2, 3, 4][..]));
+        assert!(options.fast_open_experiment);
+        assert_eq!(emitted(&options), bytes);
+        let wish = Options::parse(&[254, 4, 0xf9, 0x89], true);
+        assert_eq!(wish.fast_open, Some(FastOpen::new()));
+        for other in [
+            &[254, 4, 1, 2][..],
+            &[254, 7, 0xf9, 0x89, 1, 2, 3],
+            &[254, 3, 0xf9],
+        ] {
+            assert_eq!(Options::parse(other, true).fast_open, None);
+        }
     }
 
     #[test]

@@ -64,10 +64,16 @@ pub(crate) fn name(address: Ipv4Addr, port: u16) -> sockaddr_in {
 
 impl Host {
     pub(crate) fn new() -> Self {
+        Self::with("seed=7")
+    }
+
+    /// With those flags.
+    pub(crate) fn with(flags: &str) -> Self {
+        let flags = std::ffi::CString::new(flags).unwrap();
         let mut interface = MaybeUninit::uninit();
         // SAFETY: there is room for the struct, and the flags end with a zero.
         let interface = unsafe {
-            packetdrill_interface_init(c"seed=7".as_ptr(), interface.as_mut_ptr());
+            packetdrill_interface_init(flags.as_ptr(), interface.as_mut_ptr());
             interface.assume_init()
         };
         Self { interface }

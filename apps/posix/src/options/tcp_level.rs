@@ -53,6 +53,7 @@ impl Sockets {
                 choices.syn_count
             }),
             libc::TCP_LINGER2 => Value::Int(choices.linger2),
+            libc::TCP_FASTOPEN => Value::Int(choices.fast_open_queue as i32),
             libc::TCP_DEFER_ACCEPT => Value::Int(seconds_of(choices.defer_accept_retries)),
             libc::TCP_WINDOW_CLAMP => Value::Int(choices.window_clamp as i32),
             libc::TCP_QUICKACK => Value::flag(choices.quick_ack),
@@ -166,6 +167,7 @@ impl Sockets {
                     listener.set_defer_accept(retries);
                 }
             }
+            libc::TCP_FASTOPEN => set_fast_open(inner, value)?,
             libc::TCP_WINDOW_CLAMP => set_window_clamp(direct, inner, value)?,
             TCP_INQ => {
                 if !(0..=1).contains(&value) {
@@ -177,6 +179,18 @@ impl Sockets {
         }
         Ok(())
     }
+}
+
+fn set_fast_open(inner: &mut Inner, value: i32) -> Result<()> {
+    let queue = u32::try_from(value).map_err(|_| Errno(libc::EINVAL))?;
+    if matches!(inner.phase, Phase::Connected(_)) {
+        return Err(Errno(libc::EINVAL));
+    }
+    inner.choices.fast_open_queue = queue;
+    if let Phase::Listening(listener) = &inner.phase {
+        listener.set_fast_open(inner.choices.opens_fast());
+    }
+    Ok(())
 }
 
 fn set_window_clamp(direct: &Direct, inner: &mut Inner, value: i32) -> Result<()> {

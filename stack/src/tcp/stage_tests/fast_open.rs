@@ -79,6 +79,9 @@ fn a_cookie_is_asked_for_given_and_used() {
     net.settle();
     assert_eq!(read_all(&client), b"answer");
     assert_eq!(state(&client), State::CloseWait);
+    for side in [&client, &server] {
+        assert!(side.tcb.lock().info().syn_data);
+    }
     assert_eq!(net.client.count(Counter::TcpRetransmittedSegments), 0);
     assert_eq!(net.server.tcp.early.load(Ordering::Relaxed), 0);
 }
