@@ -128,6 +128,8 @@ counters! {
     TcpRxSegments = "tcp_rx_segments",
     /// Segments sent (one to be cut by the device counts once).
     TcpTxSegments = "tcp_tx_segments",
+    /// Turns of connections in which no segment was built because permission to send was missing.
+    TcpTurnsWithheld = "tcp_turns_withheld",
     /// Bytes sent again.
     TcpRetransmittedBytes = "tcp_retransmitted_bytes",
     /// Segments sent again.

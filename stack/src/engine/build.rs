@@ -114,7 +114,10 @@ pub(crate) fn build(
                 Arc::clone(&config.permit),
             );
             let writers = Writers {
-                transport: TransportWriter::new(TcpWriter::new(Arc::clone(&tcp))),
+                transport: TransportWriter::new(
+                    TcpWriter::new(Arc::clone(&tcp)),
+                    Arc::clone(&config.permit),
+                ),
                 ip: IpWriter::new(Arc::clone(&ip)),
                 ethernet: EthernetWriter::new(Arc::clone(&link)),
                 host: Arc::clone(&ip),

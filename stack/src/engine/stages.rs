@@ -140,13 +140,15 @@ impl Readers {
 /// The TCP writer with its buffers: the first stage on the way down.
 pub(crate) struct TransportWriter {
     tcp: TcpWriter,
+    permit: Arc<dyn Permit>,
     outcome: tcp::Outcome<Connection>,
 }
 
 impl TransportWriter {
-    pub(crate) fn new(tcp: TcpWriter) -> Self {
+    pub(crate) fn new(tcp: TcpWriter, permit: Arc<dyn Permit>) -> Self {
         Self {
             tcp,
+            permit,
             outcome: empty_outcome(),
         }
     }
@@ -154,8 +156,12 @@ impl TransportWriter {
     /// Gives each connection of `work` a turn: what it has to say is appended to `work.datagrams`, and
     /// connections that have more to say stay in `work.connections` for the next turn.
     pub(crate) fn run(&mut self, now: Instant, work: &mut Work, harvest: &mut Harvest) {
-        self.tcp
-            .process(now, &mut work.connections, &mut self.outcome);
+        let (connections, outcome) = (&mut work.connections, &mut self.outcome);
+        if connections.is_empty() || self.permit.may_send(now) {
+            self.tcp.process(now, connections, outcome);
+        } else {
+            self.tcp.process_silently(now, connections, outcome);
+        }
         work.connections.append(&mut self.outcome.output);
         work.datagrams.append(&mut self.outcome.datagrams);
         harvest.timers.append(&mut self.outcome.timers);

@@ -267,6 +267,10 @@ impl Tcb {
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
         let pending = &self.pending;
+        if pending.withheld {
+            // Whoever waits for something in a loop would have nothing happen but turns in vain.
+            return false;
+        }
         pending.ack
             || pending.syn
             || pending.probe

@@ -177,6 +177,8 @@ pub(super) struct Pending {
     pub refusal: Option<u32>,
     /// A RST that ends the connection.
     pub reset: bool,
+    /// Permission to send was missing in the last turn: it waits for that, and for nothing else.
+    pub withheld: bool,
 }
 
 /// What the layers below should hear of.

@@ -5,6 +5,7 @@
 //! waits for the next turn. The lock of a connection is held only while its segments are built.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::emit;
 use super::shared::Tcp;
@@ -19,6 +20,8 @@ use crate::time::Instant;
 /// ones to fill a batch.
 const TURN_BYTES: usize = 256 << 10;
 const TURN_SEGMENTS: usize = 64;
+/// A connection that may not send is looked at again after this time at the latest.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// The writing stage of one queue.
 #[derive(Debug)]
@@ -41,15 +44,46 @@ impl TcpWriter {
         work: &mut Vec<Arc<Connection>>,
         outcome: &mut Outcome<Connection>,
     ) {
+        self.turns(now, true, work, outcome);
+    }
+
+    /// The same without permission to send: no segment is built, because one that is then withheld would count as
+    /// sent. All connections that are still there are looked at again before long, whoever forgets to say that
+    /// the permission is back.
+    pub fn process_silently(
+        &mut self,
+        now: Instant,
+        work: &mut Vec<Arc<Connection>>,
+        outcome: &mut Outcome<Connection>,
+    ) {
+        let withheld = work.len() as u64;
+        self.tcp.counters.add(Counter::TcpTurnsWithheld, withheld);
+        tracing::debug!(turns = withheld, "withheld: no permission to send");
+        self.turns(now, false, work, outcome);
+    }
+
+    fn turns(
+        &self,
+        now: Instant,
+        may_send: bool,
+        work: &mut Vec<Arc<Connection>>,
+        outcome: &mut Outcome<Connection>,
+    ) {
         for connection in work.drain(..) {
-            self.turn(now, connection, outcome);
+            self.turn(now, may_send, connection, outcome);
         }
         if let Some(gate) = &self.tcp.gate {
             gate.flush(now);
         }
     }
 
-    fn turn(&self, now: Instant, connection: Arc<Connection>, outcome: &mut Outcome<Connection>) {
+    fn turn(
+        &self,
+        now: Instant,
+        may_send: bool,
+        connection: Arc<Connection>,
+        outcome: &mut Outcome<Connection>,
+    ) {
         connection.begin_turn();
         let mut tcb = connection.tcb.lock();
         if tcb.next_deadline().is_some_and(|deadline| deadline <= now)
@@ -60,9 +94,16 @@ impl TcpWriter {
         if let Some(gate) = &self.tcp.gate {
             tcb.consult(&connection.id, &**gate);
         }
-        let more = self.segments(now, &connection.id, &mut tcb, &mut outcome.datagrams);
+        tcb.pending.withheld = !may_send;
+        let more = may_send && self.segments(now, &connection.id, &mut tcb, &mut outcome.datagrams);
         tcb.take_wakers(&mut outcome.wakers);
-        let (deadline, closed, hints) = (tcb.next_deadline(), tcb.is_closed(), tcb.take_hints());
+        let (closed, hints) = (tcb.is_closed(), tcb.take_hints());
+        let deadline = if may_send || tcb.is_dormant() {
+            tcb.next_deadline()
+        } else {
+            let again = now + LOOK_AGAIN_AFTER;
+            Some(tcb.next_deadline().map_or(again, |at| at.min(again)))
+        };
         let time_wait = tcb.state() == State::TimeWait;
         let held = tcb.held_bytes();
         let diverged = closed && tcb.error() == Some(Error::Diverged);

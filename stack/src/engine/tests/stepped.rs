@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use outlive_driver::memory;
@@ -226,7 +227,41 @@ fn without_permission_there_is_silence() {
     let timeout = Duration::from_secs(10);
     TcpStream::connect_timeout(&a, &at(2, 80), timeout).unwrap_err();
     assert!(world.lock().wire.is_empty());
-    assert!(a.counters().get(Counter::EgressDropForbidden) > 0);
+    assert!(a.counters().get(Counter::TcpTurnsWithheld) > 0);
+    assert_eq!(a.counters().get(Counter::TcpTxSegments), 0);
+}
+
+#[test]
+fn what_was_written_without_permission_leaves_when_it_is_back_and_was_not_sent_before() {
+    #[derive(Default)]
+    struct Lease(AtomicBool);
+    impl Permit for Lease {
+        fn may_send(&self, _now: Instant) -> bool {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+    let lease = Arc::new(Lease(AtomicBool::new(true)));
+    let permit = Arc::clone(&lease);
+    let (world, a, b) = world_with(move |config| config.permit = Arc::clone(&permit) as _);
+    let listener = TcpListener::bind(&b, "10.7.0.2:80").unwrap();
+    let mut client = TcpStream::connect(&a, "10.7.0.2:80").unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    let sent = || a.counters().get(Counter::TcpTxSegments);
+    let before = sent();
+    lease.0.store(false, Ordering::Relaxed);
+    client.write_all(b"kept").unwrap();
+    let until = world.lock().now() + Duration::from_secs(3);
+    while world.lock().now() < until {
+        assert!(world.lock().step());
+    }
+    assert_eq!(sent(), before);
+    lease.0.store(true, Ordering::Relaxed);
+    // Nobody says so: whoever waits has a look by itself.
+    let mut buffer = [0; 4];
+    server.read_exact(&mut buffer).unwrap();
+    assert_eq!(&buffer, b"kept");
+    assert!(world.lock().now() <= until + Duration::from_millis(200));
+    assert_eq!(a.counters().get(Counter::TcpRetransmittedSegments), 0);
 }
 
 #[test]

@@ -19,7 +19,7 @@ mod voting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -75,6 +75,8 @@ pub struct Node {
     lease: Arc<Lease>,
     /// Views that were decided and not acted upon.
     views: Mutex<VecDeque<View>>,
+    /// The lease is back after a moment without one, in which connections said nothing.
+    regained: AtomicBool,
     /// Storage failed: this host says nothing any more.
     failed: AtomicBool,
     /// Views are taken up by one thread at a time.
@@ -119,6 +121,7 @@ impl Node {
             fence,
             lease,
             views: Mutex::default(),
+            regained: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             working: Mutex::new(()),
             peer_heard_ns: AtomicU64::new(now.as_nanos()),
@@ -153,7 +156,11 @@ impl Node {
     /// Heartbeats, votes and leases: what must not be late. True if there is work for [`Node::work`].
     pub fn beat(&self, now: Instant) -> bool {
         self.vote(now, |_| ());
-        !self.views.lock().is_empty()
+        self.has_news()
+    }
+
+    fn has_news(&self) -> bool {
+        !self.views.lock().is_empty() || self.regained.load(Ordering::Acquire)
     }
 
     /// Takes up views, and does what is due for the log.
@@ -166,6 +173,9 @@ impl Node {
             tracing::info!(%view, "view");
             *self.handover.lock() = None;
             self.service.view(now, view);
+        }
+        if self.regained.swap(false, Ordering::AcqRel) {
+            self.service.speak();
         }
         self.service.poll(now);
         drop(_one);
@@ -188,7 +198,7 @@ impl Node {
     /// When [`Node::poll`] has something to do, if nothing happens before.
     #[must_use]
     pub fn next_deadline(&self, now: Instant) -> Instant {
-        if !self.views.lock().is_empty() {
+        if self.has_news() {
             return now;
         }
         self.next_beat(now).min(self.next_work(now))

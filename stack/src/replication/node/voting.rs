@@ -110,7 +110,14 @@ impl Node {
                 let message = Message::Membership(message).to_bytes();
                 self.carrier.send(to, Channel::Heartbeat(path), message);
             }
-            Output::Lease(term) => term.apply(),
+            Output::Lease(term) => {
+                let lapsed = !self.lease.is_valid(now);
+                term.apply();
+                // Behind a closed door somebody else has connections go on, once it is opened.
+                if lapsed && self.service.is_open() {
+                    self.regained.store(true, Ordering::Release);
+                }
+            }
             Output::View(view) => {
                 if view.primary != self.config.membership.me {
                     self.service.close();

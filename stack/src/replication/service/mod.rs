@@ -264,7 +264,13 @@ impl Service {
         });
         if role == Role::Primary {
             self.door.open();
+            self.speak();
         }
+    }
+
+    /// This host has taken over, and is not about to hand over.
+    pub(super) fn is_open(&self) -> bool {
+        self.door.is_open()
     }
 
     /// This host is not, or may not be, the primary any more: nothing leaves from now on.

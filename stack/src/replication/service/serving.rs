@@ -61,6 +61,7 @@ impl Service {
             if role == Role::Primary && self.takeover.lock().is_some() {
                 // Silent for a handover that did not come about.
                 self.door.open();
+                self.speak();
             }
             return;
         }
@@ -125,6 +126,14 @@ impl Service {
             "this host serves"
         );
         *self.takeover.lock() = Some(report);
+    }
+
+    /// The permission to send is back: whoever had something to say meanwhile says it.
+    pub(in crate::replication) fn speak(&self) {
+        if let Some(stack) = self.stack() {
+            let connections = stack.core().tcp.connections();
+            stack.runtime().output_all(&connections);
+        }
     }
 
     /// Another host serves: our connections are its connections now.
