@@ -55,7 +55,7 @@ impl Replica {
     pub(crate) fn status(&self) -> Status {
         let backing = match (self.role, &self.standing) {
             (Role::Backup, _) if self.backup.is_joining() => Backing::Joining,
-            (Role::Backup, _) if self.view.in_sync.contains(self.me()) => Backing::Synced,
+            (Role::Backup, _) if self.goes_on_following() => Backing::Synced,
             (Role::Primary, Standing::Joining(_) | Standing::Parted(_)) => Backing::Joining,
             (Role::Primary, Standing::CatchingUp { .. }) => Backing::CatchingUp,
             (Role::Primary, Standing::Synced) => Backing::Synced,

@@ -35,6 +35,11 @@ impl Replica {
             if messages.is_empty() {
                 messages.push(self.log.nothing_for(next));
             }
+            if self.has_snapshot(next) {
+                // It may have missed that, if it knew of a newer view than we did then.
+                let epoch = self.view.epoch;
+                messages.push(Message::Done { epoch, next }.to_bytes());
+            }
             let messages = messages.into_iter().map(|it| (channel, it));
             effects.send.extend(messages);
             return;
@@ -47,6 +52,17 @@ impl Replica {
         }
         self.stand_alone(effects);
         self.begin_snapshot(effects);
+    }
+
+    /// Whoever has everything before `next` has the whole copy, whatever it has of what came after.
+    fn has_snapshot(&self, next: Place) -> bool {
+        let of_log = next.log == self.log.next().log;
+        of_log
+            && match self.standing {
+                Standing::Synced => true,
+                Standing::CatchingUp { until, .. } => next.index >= until,
+                Standing::Alone | Standing::Parted(_) | Standing::Joining(_) => false,
+            }
     }
 
     /// True when the other host turned out to have no copy, though the view says that it has one.
@@ -160,6 +176,8 @@ impl Replica {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::super::JOIN_PATIENCE;
     use super::*;
     use crate::replication::view::{HostId, HostSet, View};
@@ -203,5 +221,43 @@ mod tests {
             pass(now, &mut answered, backup, &mut said);
         }
         assert!(primary.wants_join());
+    }
+
+    #[test]
+    fn a_backup_that_knew_of_a_newer_view_is_told_again_that_its_copy_is_complete() {
+        let (now, mut said, mut answered) = (Instant::ZERO, Effects::default(), Effects::default());
+        let alone = View {
+            epoch: Epoch(2),
+            primary: HostId(0),
+            in_sync: HostSet::only(HostId(0)),
+        };
+        let mut hosts = [HostId(0), HostId(1)].map(|me| Replica::new(me, 1 << 20));
+        for host in &mut hosts {
+            host.view(now, alone, &mut said);
+            host.connected(now, true, &mut said);
+        }
+        let [primary, backup] = &mut hosts;
+        backup.poll(now, &mut said);
+        pass(now, &mut said, primary, &mut answered);
+        // The end of the snapshot comes from a primary that does not know the newest view yet, and is refused.
+        let is_end =
+            |bytes: &Bytes| matches!(Message::decode(bytes.clone()), Ok(Message::Done { .. }));
+        answered.send.retain(|(_, bytes)| !is_end(bytes));
+        pass(now, &mut answered, backup, &mut said);
+        assert!(backup.backup.is_joining());
+        primary.standing = Standing::Synced;
+        let both = View {
+            epoch: Epoch(4),
+            in_sync: alone.in_sync.union(HostSet::only(HostId(1))),
+            ..alone
+        };
+        for host in [&mut *primary, &mut *backup] {
+            host.view(now, both, &mut said);
+        }
+        backup.poll(now, &mut said);
+        while pass(now, &mut said, primary, &mut answered) > 0 {
+            pass(now, &mut answered, backup, &mut said);
+        }
+        assert!(backup.goes_on_following());
     }
 }

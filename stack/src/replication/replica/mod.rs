@@ -112,10 +112,6 @@ impl Replica {
         }
     }
 
-    pub(crate) const fn me(&self) -> HostId {
-        self.me
-    }
-
     pub(crate) const fn is_connected(&self) -> bool {
         self.connected
     }
@@ -251,7 +247,7 @@ impl Replica {
     }
 
     /// The copy that is here is one that the view names.
-    fn goes_on_following(&self) -> bool {
+    pub(super) fn goes_on_following(&self) -> bool {
         let named = self.view.in_sync.contains(self.me);
         named && self.backup.next() != Place::default() && !self.backup.is_joining()
     }
@@ -404,7 +400,7 @@ impl Replica {
 
     /// While all goes well; a view that counts this host in says that it does.
     fn next_hello(&self, now: Instant) -> Instant {
-        if self.view.in_sync.contains(self.me) {
+        if self.view.in_sync.contains(self.me) && !self.backup.is_joining() {
             Instant::FAR_FUTURE
         } else {
             now + JOIN_PATIENCE
