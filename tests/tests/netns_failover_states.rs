@@ -117,14 +117,12 @@ fn killed_while_the_client_has_ended_its_direction() {
 
 /// FIN-WAIT-1: the server has ended the connection, and the client has not heard of it.
 #[test]
-#[ignore = "known fault: downloads are reset, although their clients have every byte"]
 fn killed_while_its_fin_is_lost() {
     killed_while_lost(&[], false, FIN);
 }
 
 /// LAST-ACK: the same, after the client.
 #[test]
-#[ignore = "known fault: downloads are reset, although their clients have every byte"]
 fn killed_while_its_fin_after_the_clients_is_lost() {
     killed_while_lost(&["--half-close"], false, FIN);
 }

@@ -13,7 +13,7 @@ use crate::random::Random;
 use crate::replication::digest::Identity;
 use crate::replication::{Protection, Reason};
 use crate::tcp::gate::Terms;
-use crate::tcp::{Error, Flags, Parameters, State, Tcb};
+use crate::tcp::{Error, Flags, Parameters, State, Tcb, TxSegment};
 
 /// A server that answers each line with a token, a length, and as many bytes that follow from both.
 struct Handler {
@@ -473,4 +473,28 @@ fn a_stream_that_was_to_end_ends_there_and_nowhere_else() {
             assert_eq!(tcb.send_copy(b"late"), Ok(4));
         }
     }
+}
+
+#[test]
+fn a_handler_may_skip_what_is_static_in_a_stream_that_was_to_end() {
+    let mut world = World::new(Kind::Replay, 3, &[200_000]);
+    world.pair.filter = rough(3, 0, 0, 0);
+    world.pair.ends[CLIENT].reads = false;
+    while world.link.kept.fin.is_none() {
+        world.step(false);
+    }
+    let fin = world.link.kept.fin.expect("just seen");
+    world.take_over(9);
+    // The client has everything but the FIN, which was lost with the server.
+    let World { pair, handler, .. } = &mut world;
+    let mut segment = pair.forged(SERVER);
+    segment.ack = pair.tcb(SERVER).our_wire(fin);
+    pair.deliver(SERVER, segment);
+    let now = pair.now;
+    let tcb = pair.tcb(SERVER);
+    assert_eq!(handler.step(tcb), Ok(()));
+    assert_eq!(tcb.error(), None);
+    let sent = std::iter::from_fn(|| tcb.poll_transmit(now));
+    let ends = |segment: &TxSegment| segment.flags.contains(Flags::FIN);
+    assert!(sent.into_iter().any(|segment| ends(&segment)));
 }
