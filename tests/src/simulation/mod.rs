@@ -13,6 +13,7 @@ pub mod node;
 pub mod offload;
 pub mod pattern;
 pub mod ranges;
+pub mod sent;
 pub mod service;
 pub mod tasks;
 pub mod watcher;

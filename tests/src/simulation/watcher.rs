@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::net::SocketAddrV4;
 
 use super::ranges::Ranges;
+use super::sent::Sent;
 use crate::decode::{Decoded, Segment, decode};
 
 type Key = (SocketAddrV4, SocketAddrV4);
@@ -27,7 +28,7 @@ struct Flow {
     sack_permitted: bool,
     timestamps: bool,
     /// Data as first sent; index 0 is position 1.
-    sent: Vec<u8>,
+    sent: Sent,
     fin_at: Option<i64>,
     last_ack: i64,
     right_edge: i64,
@@ -50,10 +51,16 @@ struct Flow {
 }
 
 /// Who sends.
-#[derive(Clone, Copy, Debug)]
-struct Sender {
-    strict: bool,
-    stranger: bool,
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sender {
+    /// A foreign stack is not: of it only well-formedness is asked.
+    pub strict: bool,
+    /// It has inherited the connection and not yet heard its peer. A single byte that the peer has acknowledged may be
+    /// any from it, because it never had it.
+    pub stranger: bool,
+    /// It has lost frames before they reached the wire, because nobody said where the next hop is: to it they are
+    /// sent.
+    pub loses: bool,
 }
 
 /// Watches all links of a world.
@@ -81,21 +88,18 @@ impl Watcher {
     /// # Errors
     /// Says which rule the frame breaks.
     pub fn sent(&mut self, frame: &[u8], mtu: usize, strict: bool) -> Result<(), String> {
-        self.sent_by(frame, mtu, strict, false)
+        let sender = Sender {
+            strict,
+            ..Sender::default()
+        };
+        self.sent_by(frame, mtu, sender)
     }
 
-    /// The same; a `stranger` has inherited the connection and not yet heard its peer. A single byte that the peer
-    /// has acknowledged may be any from him, because he never had it.
+    /// The same of any sender.
     ///
     /// # Errors
     /// As [`Watcher::sent`].
-    pub fn sent_by(
-        &mut self,
-        frame: &[u8],
-        mtu: usize,
-        strict: bool,
-        stranger: bool,
-    ) -> Result<(), String> {
+    pub fn sent_by(&mut self, frame: &[u8], mtu: usize, sender: Sender) -> Result<(), String> {
         let decoded = decode(frame)?;
         if frame.len() > mtu + 14 && !matches!(decoded, Decoded::Other) {
             return Err(format!(
@@ -111,7 +115,6 @@ impl Watcher {
         if segment.rst {
             return Ok(());
         }
-        let sender = Sender { strict, stranger };
         self.segment_sent(&segment, &frame[segment.payload.clone()], sender)
             .map_err(|what| format!("{what}: {}", segment.summary()))
     }
@@ -424,7 +427,11 @@ fn check_data(
 ) -> Result<bool, String> {
     let start = offset(segment.seq, flow.iss) + i64::from(segment.syn);
     let end = start + data.len() as i64;
-    let known = flow.sent.len() as i64 + 1;
+    let mut known = flow.sent.len() as i64 + 1;
+    if sender.loses && start > known {
+        flow.sent.lose_to((start - 1) as usize);
+        known = start;
+    }
     if start > known + i64::from(flow.fin_at.is_some()) {
         return Err(format!(
             "sequence number leaves a gap: {known} was next, not {start}"
@@ -460,15 +467,13 @@ fn check_data(
         ));
     }
     let from = (start - 1) as usize;
-    let overlap = flow.sent.len().saturating_sub(from).min(data.len());
     // A probe by an owner that never had the byte: its receiver has acknowledged it, and drops it unseen.
     let acknowledged = other.is_some_and(|other| other.last_ack >= end);
-    let differs = flow.sent[from..from + overlap] != data[..overlap];
-    if differs && !(probe && acknowledged && sender.stranger) {
+    let unknown = probe && acknowledged && sender.stranger;
+    if !unknown && !flow.sent.agrees(from, data) {
         return Err("a retransmission with other bytes".into());
     }
-    flow.sent.extend_from_slice(&data[overlap..]);
-    Ok(overlap > 0)
+    Ok(flow.sent.add(from, data) > 0)
 }
 
 #[cfg(test)]
@@ -567,10 +572,35 @@ mod tests {
         wire.carry(&frame(1, ".", 101, 501, 1000, b"hello"))
             .unwrap();
         let probe = frame(1, ".", 101, 501, 1000, &[0]);
-        assert!(wire.0.sent_by(&probe, 1500, true, true).is_err());
+        let known = Sender {
+            strict: true,
+            ..Sender::default()
+        };
+        let stranger = Sender {
+            stranger: true,
+            ..known
+        };
+        assert!(wire.0.sent_by(&probe, 1500, stranger).is_err());
         wire.carry(&frame(2, ".", 501, 106, 995, b"")).unwrap();
-        assert!(wire.0.sent_by(&probe, 1500, true, false).is_err());
-        wire.0.sent_by(&probe, 1500, true, true).unwrap();
+        assert!(wire.0.sent_by(&probe, 1500, known).is_err());
+        wire.0.sent_by(&probe, 1500, stranger).unwrap();
+    }
+
+    #[test]
+    fn only_who_lost_frames_leaves_a_gap() {
+        let mut wire = Wire::connected();
+        let beyond = frame(1, ".", 105, 501, 1000, b"o");
+        assert!(wire.carry(&beyond).is_err());
+        let loser = Sender {
+            strict: true,
+            loses: true,
+            ..Sender::default()
+        };
+        wire.0.sent_by(&beyond, 1500, loser).unwrap();
+        wire.carry(&frame(1, ".", 101, 501, 1000, b"hello"))
+            .unwrap();
+        let error = wire.carry(&frame(1, ".", 101, 501, 1000, b"jello"));
+        assert!(error.unwrap_err().contains("other bytes"));
     }
 
     #[test]

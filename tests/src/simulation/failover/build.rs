@@ -79,6 +79,9 @@ impl Cluster {
         if setting.fused {
             world.oracle.set_fused();
         }
+        if setting.flooded {
+            world.oracle.set_flooded();
+        }
         Self {
             world,
             connections: Vec::new(),

@@ -52,6 +52,11 @@ pub trait Machine {
     /// True when the watcher holds it to every rule.
     fn strict(&self) -> bool;
 
+    /// True once it has lost frames by itself, because nobody said where the next hop is.
+    fn has_lost_frames(&self) -> bool {
+        false
+    }
+
     /// Takes what arrived and does what is due.
     fn turn(&mut self, now: Instant, input: &mut Input, out: &mut Output);
 
@@ -65,6 +70,11 @@ pub trait Machine {
 
     /// True for a primary whose backup is in sync, so that it acknowledges nothing that the backup does not have.
     fn is_replicated(&self) -> bool {
+        false
+    }
+
+    /// True for a backup that could go on with everything.
+    fn has_copy(&self) -> bool {
         false
     }
 

@@ -13,10 +13,13 @@ use outlive_driver::Instant;
 
 use super::calling::Record;
 use crate::decode::{Decoded, Segment, decode, name_of};
-use crate::simulation::watcher::Watcher;
+use crate::simulation::watcher::{Sender, Watcher};
 
 /// What a host overheard so shortly before it took over may help it.
 const OVERHEARD_FOR: Duration = Duration::from_secs(1);
+
+/// How long a frame may wait until it is known where the next hop is: three questions, a second each.
+const WAITS_AT_MOST: Duration = Duration::from_secs(3);
 
 /// Sees all frames.
 #[derive(Default)]
@@ -27,8 +30,12 @@ pub struct Oracle {
     may_reset: Vec<Record>,
     /// RSTs for connections that both ends had closed in order.
     pub resets_after_the_end: u64,
-    /// Clients that the present owner has heard since it took over, or overheard shortly before.
-    heard: BTreeSet<SocketAddrV4>,
+    /// Clients that the present owner has heard since it took over.
+    heard: BTreeMap<SocketAddrV4, Instant>,
+    /// Clients that it overheard shortly before, so that it may know where they are.
+    guessed: BTreeSet<SocketAddrV4>,
+    /// The network brings everything to both hosts, and who is silent keeps it.
+    flooded: bool,
     /// It was told by the former owner where they are.
     moved: bool,
     /// Who a host that owns nothing has overheard, and when last.
@@ -47,8 +54,12 @@ pub struct Oracle {
 pub(super) struct Leaving<'a> {
     pub(super) frame: &'a [u8],
     pub(super) mtu: usize,
+    /// When.
+    pub(super) now: Instant,
     /// Held to every rule.
     pub(super) strict: bool,
+    /// The sender has lost frames that waited for a neighbour.
+    pub(super) loses: bool,
     /// Its sender owns the service address.
     pub(super) owner: bool,
     /// The backup is in sync, so that what is acknowledged has to be with it.
@@ -63,6 +74,11 @@ impl Oracle {
 
     pub(super) const fn is_fused(&self) -> bool {
         self.fused
+    }
+
+    /// Whoever is silent keeps what the network brings to it, and goes on from that.
+    pub fn set_flooded(&mut self) {
+        self.flooded = true;
     }
 
     /// This connection may be aborted.
@@ -93,7 +109,8 @@ impl Oracle {
         let recent = |at: Instant| now.since(at) <= OVERHEARD_FOR;
         let overheard = self.overheard.iter();
         let overheard = overheard.filter(|((by, _), at)| *by == host && recent(**at));
-        self.heard = overheard.map(|((_, client), _)| *client).collect();
+        self.guessed = overheard.map(|((_, client), _)| *client).collect();
+        self.heard = BTreeMap::new();
         self.overheard.clear();
     }
 
@@ -119,11 +136,17 @@ impl Oracle {
     pub(super) fn sent(&mut self, leaving: &Leaving<'_>) -> Result<(), String> {
         let frame = leaving.frame;
         let stranger = match decode(frame) {
-            Ok(Decoded::Tcp(segment)) => leaving.owner && self.is_unheard(&segment.destination),
+            Ok(Decoded::Tcp(segment)) => {
+                leaving.owner && self.was_unheard(leaving.now, &segment.destination)
+            }
             _ => false,
         };
-        self.watcher
-            .sent_by(frame, leaving.mtu, leaving.strict, stranger)?;
+        let sender = Sender {
+            strict: leaving.strict,
+            stranger,
+            loses: leaving.loses,
+        };
+        self.watcher.sent_by(frame, leaving.mtu, sender)?;
         let Ok(Decoded::Tcp(segment)) = decode(frame) else {
             return Ok(());
         };
@@ -156,12 +179,19 @@ impl Oracle {
 
     /// The present owner has inherited the connection of `client`, and not heard it.
     fn is_unheard(&self, client: &SocketAddrV4) -> bool {
-        self.inherited.contains(client) && !self.heard.contains(client)
+        self.inherited.contains(client) && !self.heard.contains_key(client)
+    }
+
+    /// That was so when a segment was built that may have waited for a neighbour since.
+    fn was_unheard(&self, now: Instant, client: &SocketAddrV4) -> bool {
+        let heard = self.heard.get(client);
+        self.inherited.contains(client) && heard.is_none_or(|&at| now.since(at) <= WAITS_AT_MOST)
     }
 
     /// Before the new owner has heard a client it may only probe it.
     fn check_hearing(&mut self, segment: &Segment) -> Result<(), &'static str> {
-        let unheard = self.is_unheard(&segment.destination);
+        let client = &segment.destination;
+        let unheard = self.is_unheard(client) && !self.guessed.contains(client);
         let says_something = !segment.payload.is_empty() || segment.fin;
         let probe = segment.payload.len() == 1 && self.watcher.is_old(segment);
         if unheard && says_something && !probe && !self.moved {
@@ -189,7 +219,8 @@ impl Oracle {
         }
         self.watcher.arrived(frame);
         if !owner {
-            if let Ok(Decoded::Tcp(segment)) = decode(frame)
+            if self.flooded
+                && let Ok(Decoded::Tcp(segment)) = decode(frame)
                 && !self.watcher.is_before(&segment)
             {
                 self.overheard.insert((host, segment.source), now);
@@ -203,7 +234,7 @@ impl Oracle {
             }
             self.clients.insert(segment.source);
             if !self.watcher.is_before(&segment) {
-                self.heard.insert(segment.source);
+                self.heard.entry(segment.source).or_insert(now);
             }
         }
     }

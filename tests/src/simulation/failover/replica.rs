@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use bytes::Bytes;
+use outlive::counters::Counter;
 use outlive::engine::{Config, Stack, Stepped};
 use outlive::replication::membership::{Durable, PathId};
 use outlive::replication::view::HostId;
@@ -176,6 +177,16 @@ impl Machine for Replica {
     fn is_replicated(&self) -> bool {
         let status = self.node.status().service;
         status.role == Role::Primary && status.backing == Backing::Synced
+    }
+
+    fn has_lost_frames(&self) -> bool {
+        let stack = self.stepped.stack();
+        stack.counters().get(Counter::NeighbourDropUnresolved) > 0
+    }
+
+    fn has_copy(&self) -> bool {
+        let status = self.node.status().service;
+        status.role == Role::Backup && status.backing == Backing::Synced
     }
 
     fn hand_over(&mut self, now: Instant) {

@@ -203,7 +203,9 @@ impl World {
         let machine = owners
             .first()
             .and_then(|&owner| self.hosts[owner].machine.as_ref());
-        machine.is_some_and(|machine| machine.is_replicated())
+        // For a moment a primary does not know that its backup was replaced by a process without a copy.
+        let machines = || self.hosts.iter().filter_map(|host| host.machine.as_ref());
+        machine.is_some_and(|machine| machine.is_replicated()) && machines().any(|it| it.has_copy())
     }
 
     /// Runs for `duration`.
@@ -345,6 +347,7 @@ impl World {
         let host = &self.hosts[from];
         let machine = host.machine.as_ref();
         let (mtu, strict) = machine.map_or((65_535, false), |it| (it.mtu(), it.strict()));
+        let loses = machine.is_some_and(|it| it.has_lost_frames());
         // A batch that leaves late may contradict what the new owner said: only its bytes are judged.
         let late = standing.is_none();
         let standing = standing.unwrap_or_default();
@@ -353,7 +356,9 @@ impl World {
             let judged = self.oracle.sent(&Leaving {
                 frame: &data,
                 mtu,
+                now,
                 strict: strict && !late,
+                loses,
                 owner: standing.allowed == Some(true),
                 replicated: standing.replicated,
             });
