@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use super::{AckEvent, CongestionControl, Prior, SlowStart, Timeout, Window};
+use super::slow_start::SlowStart;
+use super::window::{Prior, Window};
+use super::{AckEvent, CongestionControl, Timeout};
 use crate::time::Instant;
 
 /// How fast the cubic grows, in segments per second cubed (§5).

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{AckEvent, CongestionControl, Prior, SlowStart, Timeout, Window};
+use super::slow_start::SlowStart;
+use super::window::{Prior, Window};
+use super::{AckEvent, CongestionControl, Timeout};
 use crate::time::Instant;
 
 /// The state of NewReno.

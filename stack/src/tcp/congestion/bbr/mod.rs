@@ -26,7 +26,8 @@ use self::loss::Undo;
 use self::model::Model;
 use self::probe_rtt::ProbeRtt;
 use super::super::pacing::quantum;
-use super::{AckEvent, CongestionControl, Delivery, LostPiece, MAX_WINDOW, Timeout, Window};
+use super::window::{MAX_WINDOW, Window};
+use super::{AckEvent, CongestionControl, Delivery, LostPiece, Timeout};
 use crate::time::Instant;
 
 /// StartupPacingGain: 4 ln 2, which doubles the rate in every round.
