@@ -100,3 +100,54 @@ fn a_short_buffer_suits_paced_segments() {
     println!("{paced} {bursts}");
     assert!(paced > bursts, "{paced} {bursts}");
 }
+
+#[test]
+fn cubic_fills_long_paths_and_those_with_deep_or_short_buffers() {
+    for (rtt_ms, buffer, least) in [
+        (200, 1.0, 0.85),
+        (100, 8.0, 0.85),
+        (20, 20.0, 0.95),
+        (20, 0.05, 0.75),
+        (5, 0.2, 0.85),
+    ] {
+        let path = Bottleneck {
+            rtt_ms,
+            buffer,
+            seconds: 30,
+            ..Bottleneck::new(&[Cubic])
+        };
+        let got = path.run(1)[0];
+        println!("{rtt_ms} ms {buffer}: {got:?}");
+        assert!(got.share > least, "{rtt_ms} ms {buffer} {got:?}");
+    }
+}
+
+#[test]
+fn a_flow_of_cubic_that_comes_late_gets_its_share() {
+    for (rtt_ms, buffer) in [(20, 1.0), (20, 8.0), (80, 1.0), (80, 0.2)] {
+        let shared = Bottleneck {
+            rtt_ms,
+            buffer,
+            seconds: 60,
+            apart: Duration::from_secs(5),
+            ..Bottleneck::new(&[Cubic, Cubic])
+        };
+        let transfers = shared.run(1);
+        println!("{rtt_ms} ms {buffer}: {transfers:?}");
+        assert!(all(&transfers) > 0.85, "{rtt_ms} ms {buffer} {transfers:?}");
+        // Five of the sixty seconds belong to the first alone: 54 to 46 is even.
+        let late = transfers[1].share / all(&transfers);
+        assert!(late > 0.3, "{rtt_ms} ms {buffer} {late}");
+    }
+}
+
+#[test]
+fn cubic_and_new_reno_share_where_paths_are_short() {
+    let shared = Bottleneck {
+        seconds: 60,
+        ..Bottleneck::new(&[Cubic, NewReno])
+    };
+    let transfers = shared.run(1);
+    println!("{transfers:?}");
+    assert!(fairness(&transfers) > 0.9, "{transfers:?}");
+}

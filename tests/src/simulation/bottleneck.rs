@@ -22,8 +22,6 @@ const DATA_BYTES: u64 = 1448;
 /// How often round trips are looked at, and from when on: the beginning of a connection is something else.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const LOOK_FROM: Duration = Duration::from_secs(2);
-/// Transfers begin so long after one another.
-const APART: Duration = Duration::from_millis(37);
 
 /// A path, and who uses it.
 #[derive(Clone, Debug)]
@@ -42,6 +40,8 @@ pub struct Bottleneck {
     pub pacing: bool,
     /// How long they go on.
     pub seconds: u64,
+    /// They begin so long after one another.
+    pub apart: Duration,
 }
 
 impl Bottleneck {
@@ -56,6 +56,7 @@ impl Bottleneck {
             flows: flows.to_vec(),
             pacing: false,
             seconds: 10,
+            apart: Duration::from_millis(37),
         }
     }
 }
@@ -116,7 +117,8 @@ impl Bottleneck {
                 ..SocketOptions::default()
             };
             serve(&mut world, &server, index, socket, &told);
-            fetch(&mut world, &server, &client, index, &told);
+            let begins = self.apart * index as u32;
+            fetch(&mut world, (&server, &client), index, begins, &told);
         }
         world
             .run_for(Duration::from_secs(self.seconds))
@@ -166,11 +168,17 @@ async fn look(stream: TcpStream, clock: Clock, index: usize, told: Shared) {
     }
 }
 
-fn fetch(world: &mut World, server: &Host, client: &Host, index: usize, told: &Shared) {
+fn fetch(
+    world: &mut World,
+    (server, client): (&Host, &Host),
+    index: usize,
+    begins: Duration,
+    told: &Shared,
+) {
     let (stack, remote) = (client.stack.clone(), server.at(port(index)));
     let (clock, told) = (world.clock(), Rc::clone(told));
     world.spawn_service(client.id, async move {
-        clock.sleep(APART * index as u32).await;
+        clock.sleep(begins).await;
         let Ok(stream) = TcpStream::connect(&stack, remote).await else {
             return;
         };
