@@ -208,3 +208,18 @@ fn memory_bytes(inner: &Inner) -> Vec<u8> {
         .flat_map(|field| field.to_ne_bytes())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pacing_rate_has_32_or_64_bits_and_all_ones_are_none() {
+        assert_eq!(pacing_rate(&5_u32.to_ne_bytes()), Ok(Some(5)));
+        assert_eq!(pacing_rate(&u32::MAX.to_ne_bytes()), Ok(None));
+        assert_eq!(pacing_rate(&(1_u64 << 40).to_ne_bytes()), Ok(Some(1 << 40)));
+        assert_eq!(pacing_rate(&u64::MAX.to_ne_bytes()), Ok(None));
+        assert!(pacing_rate(&[1]).is_err());
+        assert_eq!(pacing_rate_bytes(None), u64::MAX.to_ne_bytes());
+    }
+}
