@@ -139,7 +139,8 @@ impl Sysctls {
             window_scaling: self.switch("ipv4/tcp_window_scaling", true),
             ecn: match self.number("ipv4/tcp_ecn") {
                 Some(0_u8) => Ecn::Off,
-                Some(1) => Ecn::Active,
+                Some(1 | 4) => Ecn::Active,
+                Some(3) => Ecn::Accurate,
                 _ => Ecn::Passive,
             },
             tail_loss_probe: self.number("ipv4/tcp_early_retrans").unwrap_or(3) >= 3_u8,

@@ -142,6 +142,8 @@ impl TcpInfo {
         self.retransmits = info.retries;
         self.backoff = info.retries;
         self.rto = micros(info.rto);
+        self.received_ce = info.received_marks;
+        self.delivered_ce = info.delivered_marks;
         self.pacing_rate = info.pacing_rate.unwrap_or(self.pacing_rate);
         self.snd_mss = info.snd_mss.into();
         self.rcv_mss = info.rcv_mss.into();

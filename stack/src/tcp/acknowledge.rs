@@ -259,6 +259,7 @@ impl Tcb {
         };
         self.note_timestamp(now, segment, place);
         let ack = self.hear(now, ack);
+        self.take_reflection(segment);
         self.acknowledge_syn(now, segment, ack);
         // Data that went ahead of the handshake (RFC 7413 §4.2.2).
         let acked = self.snd.una.min(self.send_queue.end());

@@ -76,6 +76,7 @@ impl Tcb {
         let place = self.first_sequence(now, &segment)?;
         self.statistics.received_at = now;
         self.step_arrived();
+        self.count_marks(&segment);
         self.second_reset(now, &segment, place)?;
         self.fourth_syn(now, &segment)?;
         self.fifth_ack(now, &segment, place)?;

@@ -4,19 +4,20 @@
 //! As in Linux where the RFC leaves a choice: a SYN that has to be sent again does not ask for ECN any more, only new
 //! data is sent as ECN-capable, marks and CWR hasten the next ACKs.
 //!
-//! Left out: AccECN (RFC 9768; a SYN that offers it is answered as RFC 3168 says), the nonce (RFC 3540, historic),
-//! ECN-capable control packets (RFC 8311).
+//! This is the classic feedback; the accurate one (RFC 9768), which goes before it where both sides know it, is in
+//! `accurate_ecn`. Left out: the nonce (RFC 3540, historic), ECN-capable control packets (RFC 8311).
 
+use super::accurate_ecn::Accurate;
 use super::acknowledge::News;
 use super::tcb::Tcb;
 use super::undo::Undo;
-use super::{Flags, Segment};
+use super::{Flags, Segment, TxSegment};
 use crate::time::Instant;
 
 /// ECT(0): the sender understands marks.
-const CAPABLE: u8 = 0b10;
+pub(super) const CAPABLE: u8 = 0b10;
 /// CE: congestion experienced.
-const MARKED: u8 = 0b11;
+pub(super) const MARKED: u8 = 0b11;
 /// ACKs sent at once when the sender's window is likely to be small (as Linux).
 const QUICK_ACKS: u8 = 2;
 
@@ -25,11 +26,13 @@ const QUICK_ACKS: u8 = 2;
 pub enum Ecn {
     /// Nobody.
     Off,
-    /// It is granted when the peer asks.
+    /// It is granted when the peer asks, with the feedback that it asks for.
     #[default]
     Passive,
-    /// We ask for it, too.
+    /// We ask for it, too, with classic feedback.
     Active,
+    /// We ask for accurate feedback (RFC 9768), and take the classic one.
+    Accurate,
 }
 
 /// What a connection knows of it.
@@ -43,6 +46,15 @@ pub(super) struct Marking {
     reduced: bool,
     /// The peer sends ECN-capable segments.
     pub seen: bool,
+    /// Both sides use accurate feedback; what follows from that is elsewhere.
+    pub accurate: bool,
+}
+
+impl Marking {
+    /// Both sides use ECN with classic feedback.
+    const fn is_classic(&self) -> bool {
+        self.on && !self.accurate
+    }
 }
 
 const fn both() -> Flags {
@@ -52,6 +64,9 @@ const fn both() -> Flags {
 impl Tcb {
     /// The flags of our SYN or SYN-ACK (RFC 3168 §6.1.1).
     pub(super) fn ecn_flags_of_syn(&self, answers: bool, again: bool) -> Flags {
+        if answers && let Some((_, flags)) = self.accurate_bits_of_syn_ack() {
+            return flags;
+        }
         match (answers, self.marking.on) {
             (true, true) => Flags::ECE,
             (false, _) if !again && self.asks_for_ecn() => both(),
@@ -60,31 +75,58 @@ impl Tcb {
     }
 
     fn asks_for_ecn(&self) -> bool {
-        self.settings.config().ecn == Ecn::Active
+        matches!(self.settings.config().ecn, Ecn::Active | Ecn::Accurate)
     }
 
     /// What the peer's SYN or SYN-ACK settles. A SYN that is marked itself is not to be trusted: something on the way
     /// sets these bits.
     pub(super) fn negotiate_ecn(&mut self, syn: &Segment) {
         let wanted = Flags(syn.flags.0 & both().0);
-        self.marking.on = if syn.flags.contains(Flags::ACK) {
-            self.asks_for_ecn() && wanted == Flags::ECE
-        } else {
-            self.settings.config().ecn != Ecn::Off && wanted == both() && syn.ecn == 0
+        let ecn = self.settings.config().ecn;
+        self.marking.on = match (syn.flags.contains(Flags::ACK), ecn) {
+            (_, Ecn::Off) | (true, Ecn::Passive) => false,
+            (true, Ecn::Active) => wanted == Flags::ECE,
+            (true, Ecn::Accurate) => self.settle_accurate(syn),
+            (false, _) => self.grant_accurate(syn) || (wanted == both() && syn.ecn == 0),
         };
     }
 
-    /// The IP bits of a segment with `len` bytes of data, and the flags that go with it.
-    pub(super) fn mark(&mut self, len: usize, retransmission: bool, flags: Flags) -> (Flags, u8) {
-        let quiet = flags.contains(Flags::SYN) || flags.contains(Flags::RST);
-        if !self.marking.on || quiet {
-            return (flags, 0);
+    /// AE of our SYN or SYN-ACK that has these other flags.
+    fn ae_of_syn(&self, flags: Flags) -> bool {
+        match self.accurate_bits_of_syn_ack() {
+            Some((ae, _)) => ae,
+            None => self.settings.config().ecn == Ecn::Accurate && flags.contains(both()),
         }
+    }
+
+    /// Sets the ECN bits of `segment` with `len` bytes of data: those of IP, and the flags.
+    pub(super) fn mark(&mut self, len: usize, segment: &mut TxSegment) {
+        if segment.flags.contains(Flags::SYN) {
+            segment.ae = self.ae_of_syn(segment.flags);
+            return;
+        }
+        if !self.marking.on || segment.flags.contains(Flags::RST) {
+            return;
+        }
+        let new = len > 0 && !segment.retransmission;
+        if let Some((ae, flags)) = self.accurate_bits() {
+            segment.ae = ae;
+            segment.flags = segment.flags.with(flags);
+            let capable = self.accurate().is_some_and(Accurate::is_capable);
+            segment.ecn = if new && capable { CAPABLE } else { 0 };
+            return;
+        }
+        let (flags, ecn) = self.mark_classic(new, segment.flags);
+        segment.flags = flags;
+        segment.ecn = ecn;
+    }
+
+    fn mark_classic(&mut self, new: bool, flags: Flags) -> (Flags, u8) {
         let mut flags = flags;
         if self.marking.echo {
             flags = flags.with(Flags::ECE);
         }
-        if len == 0 || retransmission {
+        if !new {
             return (flags, 0);
         }
         if std::mem::take(&mut self.marking.reduced) {
@@ -95,7 +137,8 @@ impl Tcb {
 
     /// A segment with data arrived (§6.1.3).
     pub(super) fn take_mark(&mut self, segment: &Segment) {
-        if !self.marking.on {
+        self.marking.seen |= self.marking.on && segment.ecn & MARKED != 0;
+        if !self.marking.is_classic() {
             return;
         }
         if segment.flags.contains(Flags::CWR) {
@@ -112,16 +155,20 @@ impl Tcb {
                     self.rcv.quick = self.rcv.quick.max(QUICK_ACKS);
                 }
                 self.marking.echo = true;
-                self.marking.seen = true;
             }
-            _ => self.marking.seen = true,
+            _ => {}
         }
     }
 
     /// The peer echoes a mark: the window is reduced, once per round trip (§6.1.2), and no reduction before that
     /// is taken back.
     pub(super) fn take_echo(&mut self, now: Instant, segment: &Segment, news: &News) {
-        if !self.marking.on || !segment.flags.contains(Flags::ECE) || self.snd.una == self.snd.nxt {
+        let marked = if self.marking.is_classic() {
+            segment.flags.contains(Flags::ECE)
+        } else {
+            self.accurate_news(segment, news.delivered) > 0
+        };
+        if !marked || self.snd.una == self.snd.nxt {
             return;
         }
         if let Some(recovery) = &mut self.recovery {
@@ -132,6 +179,6 @@ impl Tcb {
 
     /// The window was reduced, for whatever reason: the peer is to know (§6.1.2).
     pub(super) fn announce_reduction(&mut self) {
-        self.marking.reduced = self.marking.on;
+        self.marking.reduced = self.marking.is_classic();
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn datagram(id: &FourTuple, segment: TxSegment, ttl: u8, tos: u8) -> 
         seq: segment.seq,
         ack: segment.ack,
         flags: segment.flags,
+        ae: segment.ae,
         window: segment.window,
         urgent: segment.urgent,
         options: segment.options,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::accurate_ecn::Accurate;
 use super::congestion::CongestionControl;
 use super::flight::{Fate, Piece};
 use super::recovery::Phase;
@@ -59,6 +60,12 @@ pub struct Info {
     pub syn_data: bool,
     /// Explicit congestion notification is in use.
     pub ecn: bool,
+    /// With accurate feedback (RFC 9768).
+    pub accurate_ecn: bool,
+    /// Packets that arrived marked, counted with accurate feedback only.
+    pub received_marks: u32,
+    /// Packets of ours that arrived marked, as far as the peer said.
+    pub delivered_marks: u32,
     /// The peer has sent something capable of it.
     pub ecn_seen: bool,
     /// Smoothed round-trip time, once measured.
@@ -133,6 +140,7 @@ impl Tcb {
     /// The facts now.
     #[must_use]
     pub fn info(&self) -> Info {
+        let accurate = self.accurate();
         Info {
             state: self.state,
             snd_mss: self.effective_mss(),
@@ -161,6 +169,9 @@ impl Tcb {
             timestamps: self.timestamps.on,
             syn_data: self.had_syn_data(),
             ecn: self.marking.on,
+            accurate_ecn: accurate.is_some(),
+            received_marks: accurate.map_or(0, Accurate::received_marks),
+            delivered_marks: accurate.map_or(0, |it| it.delivered_marks),
             ecn_seen: self.marking.seen,
             rtt: self.rtt.srtt(),
             rttvar: self.rtt.rttvar(),

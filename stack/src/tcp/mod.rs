@@ -3,10 +3,12 @@
 //! Positions in a stream are 64-bit inside and become 32-bit sequence numbers only on the wire: position
 //! 0 is the SYN, 1 the first byte of data, and position `p` is sequence number `iss + p` (mod 2^32).
 
+mod accurate_ecn;
 mod acknowledge;
 mod adopt;
 pub mod arrival;
 mod arrival_syn_sent;
+mod aside;
 mod burst;
 mod calls;
 mod challenge_limit;
@@ -107,6 +109,8 @@ pub struct Segment {
     pub ack: u32,
     /// The flags.
     pub flags: Flags,
+    /// AE, the ninth flag (RFC 9768 §3.1).
+    pub ae: bool,
     /// The window field, unscaled.
     pub window: u16,
     /// The urgent pointer; meaningful with [`Flags::URG`].
@@ -130,6 +134,8 @@ pub struct TxSegment {
     pub ack: u32,
     /// The flags.
     pub flags: Flags,
+    /// AE, the ninth flag.
+    pub ae: bool,
     /// The window field, already scaled.
     pub window: u16,
     /// The urgent pointer.

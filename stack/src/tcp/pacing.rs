@@ -116,14 +116,14 @@ impl Tcb {
     /// Something may leave now; otherwise notes when to come back.
     pub(super) fn pacing_allows(&mut self, now: Instant) -> bool {
         let Some(rate) = self.pacing_rate() else {
-            self.pacer = None;
+            self.drop_pacer();
             return true;
         };
         let mss = u64::from(self.effective_mss());
         if self.snd.nxt < FIRST_BYTE + UNPACED_SEGMENTS * mss {
             return true;
         }
-        let pacer = self.pacer.get_or_insert_default();
+        let pacer = self.make_pacer();
         match pacer.ask(now, rate, mss) {
             Allowance::Bytes(_) => true,
             Allowance::NotBefore(at) => {
@@ -139,16 +139,17 @@ impl Tcb {
             return;
         };
         let mss = u64::from(self.effective_mss());
-        let pacer = self.pacer.get_or_insert_default();
+        let held = self.snd.nxt >= FIRST_BYTE + UNPACED_SEGMENTS * mss;
+        let pacer = self.make_pacer();
         pacer.starved = false;
-        if self.snd.nxt >= FIRST_BYTE + UNPACED_SEGMENTS * mss {
+        if held {
             pacer.on_sent(now, bytes, rate, mss);
         }
     }
 
     /// Most segments of what leaves in one piece.
     pub(super) fn paced_segments(&self) -> usize {
-        let Some(pacer) = &self.pacer else {
+        let Some(pacer) = self.pacer() else {
             return usize::MAX;
         };
         let mss = u64::from(self.effective_mss());
@@ -162,32 +163,34 @@ impl Tcb {
 
     /// The output path begins anew.
     pub(super) fn forget_pacing_wait(&mut self) {
-        if let Some(pacer) = &mut self.pacer {
+        if let Some(pacer) = self.pacer_mut() {
             pacer.wake_at = None;
         }
     }
 
     /// When to look again at what was held back.
     pub(super) fn paced_until(&self) -> Option<Instant> {
-        self.pacer.as_ref().and_then(|pacer| pacer.wake_at)
+        self.pacer().and_then(|pacer| pacer.wake_at)
     }
 
     /// There is nothing more to send.
     pub(super) fn starve_pacer(&mut self, starved: bool) {
-        if let Some(pacer) = &mut self.pacer {
+        if let Some(pacer) = self.pacer_mut() {
             pacer.starved = starved;
         }
     }
 
     /// What leaves now follows on a lack of data.
     pub(super) fn was_starved(&self) -> bool {
-        self.pacer.as_ref().is_none_or(|pacer| pacer.starved)
+        self.pacer().is_none_or(|pacer| pacer.starved)
     }
 
     /// Nothing is in flight any more: nothing of what was sent takes its time still.
     pub(super) fn rest_pacer(&mut self, now: Instant) {
         let idle = self.snd.una == self.snd.nxt && self.snd.nxt >= self.send_end();
-        self.pacer.take_if(|pacer| idle && pacer.due <= now);
+        if idle && self.pacer().is_some_and(|pacer| pacer.due <= now) {
+            self.drop_pacer();
+        }
     }
 }
 

@@ -138,6 +138,7 @@ impl TcpReader {
             seq: header.seq,
             ack: header.ack,
             flags: header.flags,
+            ae: header.ae,
             window: header.window,
             urgent: header.urgent,
             options: header.options,

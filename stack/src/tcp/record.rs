@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::accurate_ecn::Accurate;
 use super::gate::{Gating, Stage};
 use super::receive_queue::ReceiveQueue;
 use super::resume::Resumed;
@@ -32,6 +33,8 @@ pub struct Record {
     pub sack: bool,
     /// Explicit congestion notification was agreed.
     pub ecn: bool,
+    /// With accurate feedback (RFC 9768).
+    pub accurate_ecn: bool,
     /// Timestamps were agreed; what is added to the clock of milliseconds.
     pub timestamps: Option<u32>,
     /// We were the passive side.
@@ -98,6 +101,7 @@ impl Tcb {
             peer_scale: self.snd.scale,
             sack: self.snd.sack,
             ecn: self.marking.on,
+            accurate_ecn: self.marking.accurate,
             timestamps: self.timestamps.on.then_some(self.timestamps.offset),
             passive: self.passive,
             first_window: self
@@ -214,6 +218,7 @@ impl Tcb {
             peer_scale,
             sack,
             ecn,
+            accurate_ecn,
             timestamps,
             passive,
             first_window: _, // superseded by the right edge
@@ -228,6 +233,9 @@ impl Tcb {
         tcb.snd.scale = peer_scale;
         tcb.snd.sack = sack;
         tcb.marking.on = ecn;
+        if accurate_ecn {
+            tcb.set_accurate(Accurate::resumed());
+        }
         tcb.rcv.irs = irs;
         tcb.rcv.scale = our_scale;
         tcb.rcv.tuned_at_us = now.as_micros() as u32;

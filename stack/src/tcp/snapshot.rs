@@ -132,7 +132,7 @@ impl Tcb {
             marking: _,    // what was agreed is in the record
             transit: _,
             recovery: _,
-            pacer: _,
+            aside: _, // of the path; that feedback is accurate is in the record
             gating,
             urgent,
             fast_opening: _, // over once the connection stands

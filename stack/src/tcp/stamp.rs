@@ -3,6 +3,7 @@
 
 use smallvec::SmallVec;
 
+use super::accurate_ecn::Accurate;
 use super::congestion::CongestionControl;
 use super::state::State;
 use super::tcb::Tcb;
@@ -13,6 +14,8 @@ use crate::time::Instant;
 const OPTIONS_BYTES: usize = 40;
 /// Least data per segment, whatever the peer, its window or the path say.
 const MIN_MSS: u16 = 8;
+/// Bytes of MSS, SACK-permitted and window scale on a SYN.
+const SYN_OPTIONS_BYTES: usize = 12;
 /// Bytes of a timestamps option, padded.
 const TIMESTAMPS_BYTES: u16 = 12;
 
@@ -36,15 +39,14 @@ impl Tcb {
             debug_assert!(false, "planned a segment that may not leave: {draft:?}");
             return None;
         }
-        let (flags, ecn) = self.mark(draft.len, draft.retransmission, draft.flags);
         let mut segment = TxSegment {
             seq: self.our_wire(draft.from),
-            flags,
-            ecn,
+            flags: draft.flags,
             retransmission: draft.retransmission,
             payload: draft.payload,
             ..TxSegment::default()
         };
+        self.mark(draft.len, &mut segment);
         let mss = self.effective_mss();
         if draft.len > usize::from(mss) {
             segment.segment_bytes = Some(mss);
@@ -95,8 +97,22 @@ impl Tcb {
         let room = room.min(OPTIONS_BYTES - timestamps);
         // A full segment has no room for SACK blocks: then an ACK of its own follows with them.
         let told = !self.snd.sack || self.sack_options(&mut segment.options, room);
+        self.stamp_accurate(segment, room);
         self.pending.ack = !told || self.pending.repeats > 0;
         self.pending.repeats = self.pending.repeats.saturating_sub(1);
+    }
+
+    /// The counters of accurate ECN where SACK blocks, and a Fast Open cookie, leave room for them.
+    fn stamp_accurate(&mut self, segment: &mut TxSegment, room: usize) {
+        let sack = match segment.options.sack.len() {
+            0 => 0,
+            blocks => 4 + 8 * blocks,
+        };
+        let syn = segment.flags.contains(Flags::SYN);
+        if !syn || self.fast_open_option().is_none() {
+            let room = room.saturating_sub(sack + if syn { SYN_OPTIONS_BYTES } else { 0 });
+            segment.options.accurate_ecn = self.accurate_option(room);
+        }
     }
 
     fn syn_options(&self, options: &mut Options) {
@@ -175,7 +191,9 @@ impl Tcb {
     }
 
     /// True when the device cuts large segments.
-    pub(super) const fn cuts(&self) -> bool {
+    pub(super) fn cuts(&self) -> bool {
+        let accurate = self.accurate();
         self.path.max_segmented > self.path.mtu
+            && !accurate.is_some_and(Accurate::needs_whole_segments)
     }
 }

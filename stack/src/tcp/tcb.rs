@@ -13,12 +13,12 @@
 use std::task::Waker;
 use std::time::Duration;
 
+use super::aside::Aside;
 use super::congestion::{Congestion, initial_window};
 use super::detection::Reordering;
 use super::ecn::Marking;
 use super::fast_open::FastOpening;
 use super::gate::Gating;
-use super::pacing::Pacer;
 use super::receive_queue::ReceiveQueue;
 use super::recovery::Recovery;
 use super::resume::Resumed;
@@ -68,7 +68,7 @@ pub struct Tcb {
     pub(super) marking: Marking,
     pub(super) transit: Option<Box<Transit>>,
     pub(super) recovery: Option<Box<Recovery>>,
-    pub(super) pacer: Option<Box<Pacer>>,
+    pub(super) aside: Option<Box<Aside>>,
     pub(super) gating: Option<Box<Gating>>,
     pub(super) urgent: Option<Box<Urgent>>,
     pub(super) fast_opening: Option<Box<FastOpening>>,
@@ -313,7 +313,7 @@ impl Tcb {
             marking: Marking::default(),
             transit: None,
             recovery: None,
-            pacer: None,
+            aside: None,
             urgent: None,
             fast_opening: None,
             resumed: None,

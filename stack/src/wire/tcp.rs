@@ -4,7 +4,7 @@ use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Malformed;
-pub use super::tcp_options::{FastOpen, MAX_OPTIONS_LEN, Options, options_len};
+pub use super::tcp_options::{AccurateEcn, FastOpen, MAX_OPTIONS_LEN, Options, options_len};
 
 /// Bytes of a header without options.
 pub const HEADER_LEN: usize = 20;
@@ -70,6 +70,8 @@ pub struct Header {
     pub ack: u32,
     /// The flags.
     pub flags: Flags,
+    /// AE, the ninth flag (RFC 9768 §3.1).
+    pub ae: bool,
     /// The window, unscaled.
     pub window: u16,
     /// The checksum as it stands there.
@@ -115,7 +117,7 @@ impl Header {
             destination_port: self.destination_port.into(),
             seq: self.seq.into(),
             ack: self.ack.into(),
-            data_offset: (header_len as u8 / 4) << 4,
+            data_offset: (header_len as u8 / 4) << 4 | u8::from(self.ae),
             flags: self.flags.0,
             window: self.window.into(),
             checksum: self.checksum.into(),
@@ -148,6 +150,7 @@ pub fn parse(data: &[u8]) -> Result<Header, Malformed> {
         seq: raw.seq.get(),
         ack: raw.ack.get(),
         flags,
+        ae: raw.data_offset & 1 != 0,
         window: raw.window.get(),
         checksum: raw.checksum.get(),
         urgent: raw.urgent.get(),

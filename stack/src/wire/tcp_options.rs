@@ -1,5 +1,5 @@
 //! TCP options: MSS (RFC 9293 §3.2), window scale and timestamps (RFC 7323), SACK-permitted and SACK
-//! (RFC 2018), Fast Open cookies (RFC 7413). Others are skipped by their length (RFC 9293 MUST-6).
+//! (RFC 2018), Fast Open cookies (RFC 7413), counters of AccECN (RFC 9768). Others are skipped by their length (RFC 9293 MUST-6).
 
 use arrayvec::ArrayVec;
 
@@ -19,9 +19,58 @@ const FAST_OPEN: u8 = 34;
 /// Kind and identifier that Fast Open had before it had a kind of its own (RFC 6994; RFC 7413 §4.1.1); some still do.
 const EXPERIMENT: u8 = 254;
 const FAST_OPEN_EXPERIMENT: [u8; 2] = [0xf9, 0x89];
+const ACCURATE_ECN_0: u8 = 172;
+const ACCURATE_ECN_1: u8 = 174;
 
 /// A Fast Open cookie (RFC 7413 §4.1.1); empty: the wish for one.
 pub type FastOpen = ArrayVec<u8, 16>;
+
+/// Bytes that arrived with each ECN field, modulo 2^24 (RFC 9768 §3.2.3). Which of them are told depends on the room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccurateEcn {
+    /// As ECT(0).
+    pub ect0: Option<u32>,
+    /// Marked.
+    pub ce: Option<u32>,
+    /// As ECT(1).
+    pub ect1: Option<u32>,
+}
+
+impl AccurateEcn {
+    /// In the order of the option; it may end after any of them.
+    fn parse(kind: u8, value: &[u8]) -> Self {
+        let mut counters = value
+            .as_chunks::<3>()
+            .0
+            .iter()
+            .map(|&[a, b, c]| u32::from_be_bytes([0, a, b, c]));
+        let (first, ce, last) = (counters.next(), counters.next(), counters.next());
+        let (ect0, ect1) = if kind == ACCURATE_ECN_0 {
+            (first, last)
+        } else {
+            (last, first)
+        };
+        Self { ect0, ce, ect1 }
+    }
+
+    /// Kind and counters as they are written: without ECT(0) those of ECT(1) come first.
+    fn ordered(self) -> (u8, ArrayVec<u32, 3>) {
+        let (kind, all) = if self.ect0.is_some() {
+            (ACCURATE_ECN_0, [self.ect0, self.ce, self.ect1])
+        } else {
+            (ACCURATE_ECN_1, [self.ect1, self.ce, self.ect0])
+        };
+        (kind, all.into_iter().map_while(|it| it).collect())
+    }
+
+    /// Bytes with padding; 0 without counters.
+    fn emitted_len(self) -> usize {
+        match self.ordered().1.len() {
+            0 => 0,
+            counters => (2 + 3 * counters).next_multiple_of(4),
+        }
+    }
+}
 
 /// The options of one segment; sequence numbers as on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +89,8 @@ pub struct Options {
     pub fast_open: Option<FastOpen>,
     /// In the form that it had as an experiment.
     pub fast_open_experiment: bool,
+    /// Counters of AccECN (RFC 9768).
+    pub accurate_ecn: AccurateEcn,
 }
 
 impl Options {
@@ -85,6 +136,9 @@ impl Options {
                 self.fast_open = Some(cookie.iter().copied().collect());
                 self.fast_open_experiment = true;
             }
+            (ACCURATE_ECN_0 | ACCURATE_ECN_1, counters) => {
+                self.accurate_ecn = AccurateEcn::parse(kind, counters);
+            }
             (SACK, blocks) => {
                 let (blocks, odd) = blocks.as_chunks::<8>();
                 if odd.is_empty() && blocks.len() <= self.sack.capacity() {
@@ -118,7 +172,7 @@ impl Options {
             let head = if self.fast_open_experiment { 4 } else { 2 };
             len += (head + cookie.len()).next_multiple_of(4);
         }
-        len
+        len + self.accurate_ecn.emitted_len()
     }
 
     /// Writes the options in the order and with the padding that Linux uses, so that words are aligned
@@ -154,6 +208,14 @@ impl Options {
                 cursor.put(&right.to_be_bytes());
             }
         }
+        let (kind, counters) = self.accurate_ecn.ordered();
+        if !counters.is_empty() {
+            cursor.put(&[kind, 2 + 3 * counters.len() as u8]);
+            for counter in counters {
+                cursor.put(&counter.to_be_bytes()[1..]);
+            }
+            cursor.pad();
+        }
         if let Some(cookie) = &self.fast_open {
             let len = cookie.len() as u8;
             if self.fast_open_experiment {
@@ -163,8 +225,7 @@ impl Options {
                 cursor.put(&[FAST_OPEN, 2 + len]);
             }
             cursor.put(cookie);
-            let padding = cursor.at.next_multiple_of(4) - cursor.at;
-            cursor.put(&[NOP; 3][..padding]);
+            cursor.pad();
         }
         assert_eq!(cursor.at, cursor.out.len());
     }
@@ -194,6 +255,11 @@ impl Cursor<'_> {
     fn put(&mut self, bytes: &[u8]) {
         self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
         self.at += bytes.len();
+    }
+
+    fn pad(&mut self) {
+        let padding = self.at.next_multiple_of(4) - self.at;
+        self.put(&[NOP; 3][..padding]);
     }
 }
 
@@ -325,6 +391,31 @@ mod tests {
         for bad in [&[34, 3, 1][..], &[34, 5, 1, 2, 3], &[34, 7, 1, 2, 3, 4, 5]] {
             assert_eq!(Options::parse(bad, true).fast_open, None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn counters_of_accurate_ecn_come_in_either_order_and_may_be_cut_short() {
+        let counters = |ect0, ce, ect1| Options {
+            accurate_ecn: AccurateEcn { ect0, ce, ect1 },
+            ..Options::default()
+        };
+        let all = counters(Some(1), Some(0x02_0304), Some(5));
+        assert_eq!(emitted(&all), [172, 11, 0, 0, 1, 2, 3, 4, 0, 0, 5, 1]);
+        for some in [
+            all,
+            counters(Some(1), None, None),
+            counters(Some(7), Some(8), None),
+            counters(None, Some(8), Some(0xff_ffff)),
+        ] {
+            assert_eq!(Options::parse(&emitted(&some), false), some);
+        }
+        let other = [174, 11, 0, 0, 1, 0, 0, 2, 0, 0, 3];
+        assert_eq!(
+            Options::parse(&other, false),
+            counters(Some(3), Some(2), Some(1))
+        );
+        let odd = [172, 4, 0, 0, 172, 2];
+        assert_eq!(Options::parse(&odd, false), Options::default());
     }
 
     #[test]

@@ -63,6 +63,7 @@ fn tcp_header() -> impl Strategy<Value = tcp::Header> {
                     seq,
                     ack,
                     flags: tcp::Flags(flags & !tcp::Flags::SYN.0 | syn_bit),
+                    ae: seq & 1 == 1,
                     window,
                     checksum,
                     urgent,
@@ -256,6 +257,7 @@ proptest! {
         for (bit, flag) in flags.into_iter().enumerate() {
             prop_assert_eq!(flag, header.flags.0 >> bit & 1 == 1);
         }
+        prop_assert_eq!(foreign.ns(), header.ae);
         let mut options = tcp::Options::default();
         for element in foreign.options_iterator() {
             match element.unwrap() {

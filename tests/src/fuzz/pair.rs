@@ -200,6 +200,7 @@ fn on_the_wire(sent: &TxSegment) -> Segment {
         seq: sent.seq,
         ack: sent.ack,
         flags: sent.flags,
+        ae: sent.ae,
         window: sent.window,
         options: sent.options.clone(),
         payload: Bytes::from(sent.payload.concat()),

@@ -22,6 +22,7 @@ pub(crate) fn opening(log_bytes: u32, mirror: bool) -> Opening {
             peer_scale: 7,
             sack: true,
             ecn: true,
+            accurate_ecn: false,
             timestamps: Some(3),
             passive: true,
             first_window: 64_000,

@@ -153,6 +153,7 @@ fn put_opening(opening: &Opening, into: &mut BytesMut) {
         peer_scale,
         sack,
         ecn,
+        accurate_ecn,
         timestamps,
         passive,
         first_window,
@@ -165,7 +166,7 @@ fn put_opening(opening: &Opening, into: &mut BytesMut) {
     into.put_u8(our_scale);
     into.put_u8(peer_scale);
     put_flag(sack, into);
-    put_flag(ecn, into);
+    into.put_u8(u8::from(ecn) + u8::from(ecn && accurate_ecn));
     put_flag(timestamps.is_some(), into);
     into.put_u32(timestamps.unwrap_or_default());
     put_flag(passive, into);
@@ -193,7 +194,11 @@ fn get_opening(from: &mut Bytes) -> Decoded<Opening> {
     if our_scale > 14 || peer_scale > 14 {
         return Err(Malformed::Value);
     }
-    let (sack, ecn) = (get_flag(from)?, get_flag(from)?);
+    // 0: no ECN, 1: with classic feedback, 2: with accurate feedback.
+    let (sack, ecn) = (get_flag(from)?, from.try_get_u8()?);
+    if ecn > 2 {
+        return Err(Malformed::Value);
+    }
     let (on, offset) = (get_flag(from)?, from.try_get_u32()?);
     let record = Record {
         iss,
@@ -203,7 +208,8 @@ fn get_opening(from: &mut Bytes) -> Decoded<Opening> {
         our_scale,
         peer_scale,
         sack,
-        ecn,
+        ecn: ecn > 0,
+        accurate_ecn: ecn == 2,
         timestamps: on.then_some(offset),
         passive: get_flag(from)?,
         first_window: from.try_get_u16()?,

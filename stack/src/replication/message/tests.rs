@@ -50,6 +50,7 @@ fn record() -> impl Strategy<Value = Record> {
         first_window: rest.1,
         peer_timestamp: rest.2,
         ecn: rest.3,
+        accurate_ecn: rest.3 && rest.0,
     })
 }
 

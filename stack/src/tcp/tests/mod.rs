@@ -2,6 +2,7 @@
 
 mod pair;
 
+mod accurate_ecn;
 mod closing;
 mod delayed_ack;
 mod ecn;

@@ -59,7 +59,7 @@ fn a_window_leaves_in_bursts_only_without_pacing() {
         let burst = largest_burst(&pair, 10);
         // At the end 80 segments are in flight, and leave within 10 ms.
         assert_eq!(burst <= 8, spread, "{burst}");
-        assert!(spread || pair.tcb(CLIENT).pacer.is_none());
+        assert!(spread || pair.tcb(CLIENT).pacer().is_none());
     }
 }
 
@@ -102,7 +102,7 @@ fn an_idle_connection_keeps_no_pacer() {
     pair.write(CLIENT, &[1; 100 * SEGMENT]);
     pair.run_for(Duration::from_secs(1));
     assert_eq!(pair.ends[SERVER].received.len(), 100 * SEGMENT);
-    assert!(pair.tcb(CLIENT).pacer.is_none());
+    assert!(pair.tcb(CLIENT).pacer().is_none());
     assert!(pair.tcb(CLIENT).next_deadline().is_none());
 }
 

@@ -220,6 +220,7 @@ fn a_stream_far_beyond_four_gigabytes_goes_on_at_the_right_position() {
         peer_scale: 7,
         sack: true,
         ecn: false,
+        accurate_ecn: false,
         timestamps: None,
         passive: true,
         first_window: 65_535,

@@ -1,0 +1,52 @@
+//! What only some connections have, in one allocation: the pacer while something is paced, and the counters of accurate
+//! ECN. Every pointer in the Tcb is paid for by every connection.
+
+use super::accurate_ecn::Accurate;
+use super::pacing::Pacer;
+use super::tcb::Tcb;
+
+/// Exists while one of them does.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Aside {
+    pub pacer: Option<Pacer>,
+    pub accurate: Option<Accurate>,
+}
+
+impl Tcb {
+    pub(super) fn pacer(&self) -> Option<&Pacer> {
+        self.aside.as_ref()?.pacer.as_ref()
+    }
+
+    pub(super) fn pacer_mut(&mut self) -> Option<&mut Pacer> {
+        self.aside.as_mut()?.pacer.as_mut()
+    }
+
+    /// The pacer, which begins to be needed.
+    pub(super) fn make_pacer(&mut self) -> &mut Pacer {
+        let aside = self.aside.get_or_insert_default();
+        aside.pacer.get_or_insert_default()
+    }
+
+    pub(super) fn drop_pacer(&mut self) {
+        if let Some(aside) = &mut self.aside {
+            aside.pacer = None;
+            if aside.accurate.is_none() {
+                self.aside = None;
+            }
+        }
+    }
+
+    pub(super) fn accurate(&self) -> Option<&Accurate> {
+        self.aside.as_ref()?.accurate.as_ref()
+    }
+
+    pub(super) fn accurate_mut(&mut self) -> Option<&mut Accurate> {
+        self.aside.as_mut()?.accurate.as_mut()
+    }
+
+    /// Both sides use accurate feedback.
+    pub(super) fn set_accurate(&mut self, accurate: Accurate) {
+        self.marking.accurate = true;
+        self.aside.get_or_insert_default().accurate = Some(accurate);
+    }
+}
