@@ -170,6 +170,10 @@ impl Tcb {
         if self.is_dormant() {
             self.timers.stop_all();
         }
+        if self.paced_until().is_some_and(|at| at <= now) {
+            // Whoever may send asks the pacer again; whoever may not is not to be woken for it without end.
+            self.forget_pacing_wait();
+        }
         let watch = self.timers.watch;
         if Timers::take(&mut self.timers.retransmit, now) {
             self.timers.watch = Watch::Retransmit;
