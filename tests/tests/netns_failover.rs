@@ -12,10 +12,8 @@ fn a_download_survives_the_death_of_either_host() {
         let curl = Curl::start(&cluster.client, file, [1, 0], RATE);
         for part in [1, 2] {
             cluster.wait_for("progress", |_| curl.has(BYTES / 4 * part));
-            let primary = cluster.primary();
-            cluster.kill(primary);
-            cluster.wait_until_serves(1 - primary);
-            cluster.start_host(primary);
+            let killed = cluster.kill_primary();
+            cluster.start_host(killed);
             cluster.wait_until_protected();
         }
         cluster.insist(curl.finish(file));

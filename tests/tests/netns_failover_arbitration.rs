@@ -135,12 +135,10 @@ fn a_pair_with_nobody_to_ask_serves_on_and_says_what_it_is() {
         let mut clients = Clients::start(&cluster.client, CLIENTS, file, [EACH; 2], &[]);
         clients.allow(STEP);
         cluster.insist(clients.half());
-        let primary = cluster.primary();
-        cluster.kill(primary);
-        cluster.wait_until_serves(1 - primary);
+        let killed = cluster.kill_primary();
         clients.allow(STEP * 2);
         cluster.insist(clients.all());
-        cluster.start_host(primary);
+        cluster.start_host(killed);
         cluster.wait_until_protected();
         assert_eq!(cluster.insist(clients.finish()), 2 * EACH);
     });

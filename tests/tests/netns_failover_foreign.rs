@@ -20,10 +20,8 @@ fn clients_with_a_stack_that_is_not_the_kernels_survive() {
         for kill in 1..=2 {
             clients.allow(STEP * kill);
             cluster.insist(clients.half());
-            let primary = cluster.primary();
-            cluster.kill(primary);
-            cluster.wait_until_serves(1 - primary);
-            cluster.start_host(primary);
+            let killed = cluster.kill_primary();
+            cluster.start_host(killed);
             cluster.insist(clients.all());
             cluster.wait_until_protected();
         }

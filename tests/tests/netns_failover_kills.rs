@@ -1,21 +1,14 @@
 //! Many transfers at once through many deaths of their hosts, alternating; `OUTLIVE_TEST_KILLS=20` for all of it,
 //! `OUTLIVE_TEST_CONNECTIONS` each way.
 
-use outlive_tests::netns::{Clients, Cluster, Conversations, PATIENT, number_from, with_cluster};
+use outlive_cluster::report::Role;
+use outlive_tests::netns::{Clients, Conversations, PATIENT, number_from, with_cluster};
 
 const CLIENTS: &str = env!("CARGO_BIN_EXE_clients");
 /// So much of each transfer passes between two kills; several windows.
 const STEP: u64 = 192 << 10;
 /// Small enough that what is held back is held back by the server.
 const BUFFER: &str = "65536";
-
-/// Kills whoever serves, waits until the other one does, and brings the first one back.
-fn kill_and_return(cluster: &mut Cluster<'_>) {
-    let primary = cluster.primary();
-    cluster.kill(primary);
-    cluster.wait_until_serves(1 - primary);
-    cluster.start_host(primary);
-}
 
 #[test]
 fn a_hundred_transfers_each_way_survive_kills_of_alternating_hosts() {
@@ -29,8 +22,9 @@ fn a_hundred_transfers_each_way_survive_kills_of_alternating_hosts() {
         for kill in 0..kills {
             clients.allow(STEP * (kill + 1));
             cluster.insist(clients.half());
-            served.push(cluster.primary());
-            kill_and_return(cluster);
+            let killed = cluster.kill_primary();
+            served.push(killed);
+            cluster.start_host(killed);
             // All of them went on, and the copy was made meanwhile.
             cluster.insist(clients.all());
             cluster.wait_until_protected();
@@ -44,5 +38,33 @@ fn a_hundred_transfers_each_way_survive_kills_of_alternating_hosts() {
             ..Conversations::default()
         };
         assert_eq!(seen, expected, "\n{}", cluster.complaints());
+    });
+}
+
+/// The copy is made while everything flows: nobody waits longer for it than for a dead host.
+#[test]
+fn the_backup_is_lost_and_returns_under_load() {
+    let each = number_from("OUTLIVE_TEST_CONNECTIONS", 40_usize);
+    with_cluster(STEP * 8, &PATIENT, &[], |cluster, file| {
+        let capture = Conversations::record(&cluster.client, "eth0");
+        let mut clients = Clients::start(&cluster.client, CLIENTS, file, [each; 2], &[]);
+        clients.allow(STEP * 2);
+        cluster.insist(clients.half());
+        let primary = cluster.primary();
+        cluster.kill(1 - primary);
+        clients.allow(STEP * 4);
+        cluster.insist(clients.half());
+        cluster.start_host(1 - primary);
+        clients.allow(STEP * 6);
+        cluster.insist(clients.all());
+        cluster.wait_until_protected();
+        assert!(cluster.is(primary, Role::Primary), "the service moved");
+        // The copy is a whole one.
+        clients.allow(STEP * 7);
+        cluster.insist(clients.half());
+        cluster.kill_primary();
+        let whole = cluster.insist(clients.finish());
+        assert_eq!(whole, 2 * each);
+        assert_eq!(Conversations::of(capture).resets, 0);
     });
 }

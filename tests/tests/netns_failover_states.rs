@@ -9,13 +9,6 @@ const BYTES: u64 = 300_000;
 const EACH: usize = 10;
 const FIN: &str = "tcp flags & fin == fin";
 
-/// Kills whoever serves; on return the other one does.
-fn kill(cluster: &mut Cluster<'_>) {
-    let primary = cluster.primary();
-    cluster.kill(primary);
-    cluster.wait_until_serves(1 - primary);
-}
-
 /// Every connection once, and no reset, when none is left at the client.
 fn all_was_well(cluster: &Cluster<'_>, capture: outlive_tests::netns::Capture<'_>) {
     cluster.wait_for("end of all connections", |cluster| {
@@ -42,7 +35,7 @@ fn killed_while_lost(options: &[&str], of_client: bool, lost: &str) {
         cluster.wait_for("every connection's end", |cluster| {
             cluster.frames_lost() >= 2 * EACH
         });
-        kill(cluster);
+        cluster.kill_primary();
         cluster.mend();
         assert_eq!(cluster.insist(clients.finish()), 2 * EACH);
         all_was_well(cluster, capture);
@@ -72,7 +65,7 @@ fn killed_in_the_middle_of_a_handshake() {
             let established = "ss -Htan state established | wc -l";
             cluster.client.shell(established) == (2 * EACH).to_string()
         });
-        kill(cluster);
+        cluster.kill_primary();
         cluster.mend();
         clients.allow(BYTES);
         cluster.insist(clients.all());
@@ -90,11 +83,9 @@ fn killed_with_closed_windows() {
         let mut clients = Clients::start(&cluster.client, CLIENTS, file, [EACH; 2], &options);
         clients.allow(BYTES);
         cluster.insist(clients.all());
-        let primary = cluster.primary();
-        kill(cluster);
-        cluster.start_host(primary);
-        cluster.wait_until_protected();
-        kill(cluster);
+        let killed = cluster.kill_primary();
+        cluster.start_host(killed);
+        cluster.kill_primary();
         assert_eq!(cluster.insist(clients.finish()), 2 * EACH);
         all_was_well(cluster, capture);
     });
@@ -109,7 +100,7 @@ fn killed_while_the_client_has_ended_its_direction() {
         let mut clients = Clients::start(&cluster.client, CLIENTS, file, [EACH; 2], &options);
         clients.allow(BYTES);
         cluster.insist(clients.all());
-        kill(cluster);
+        cluster.kill_primary();
         assert_eq!(cluster.insist(clients.finish()), 2 * EACH);
         all_was_well(cluster, capture);
     });
@@ -135,7 +126,7 @@ fn killed_while_the_clients_fin_is_lost() {
         cluster.lose(true, FIN);
         let clients = Clients::start(&cluster.client, CLIENTS, file, [EACH; 2], &[]);
         assert_eq!(cluster.insist(clients.finish()), 2 * EACH);
-        kill(cluster);
+        cluster.kill_primary();
         cluster.mend();
         all_was_well(cluster, capture);
     });

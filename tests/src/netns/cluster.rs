@@ -152,6 +152,15 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// `kill -9` of whoever serves, once the other host is ready; on return that one serves. Returns who was killed.
+    pub fn kill_primary(&mut self) -> usize {
+        self.wait_until_protected();
+        let primary = self.primary();
+        self.kill(primary);
+        self.wait_until_serves(1 - primary);
+        primary
+    }
+
     /// Ends what runs on a host as Ctrl-C does, and waits until it has.
     pub fn stop(&mut self, host: usize) {
         if let Some(server) = self.running[host].take() {
