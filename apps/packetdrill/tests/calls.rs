@@ -367,3 +367,45 @@ fn a_record_that_was_ended_is_not_joined_by_what_follows() {
     assert_eq!(record.payload, [1; 300]);
     assert!(record.header.flags.contains(Flags::PSH));
 }
+
+#[test]
+fn room_to_write_grows_when_the_congestion_window_is_not_full_and_epoll_tells_that_edge() {
+    let host = Host::new();
+    let (fd, mut peer) = connected(&host);
+    host.set_nonblocking(fd);
+    let epoll = call!(host, epoll_create, 1);
+    let mut event = epoll_event {
+        events: (libc::EPOLLOUT | libc::EPOLLET) as u32,
+        u64: 7,
+    };
+    let added = call!(
+        host,
+        epoll_ctl,
+        epoll,
+        libc::EPOLL_CTL_ADD,
+        fd,
+        &raw mut event
+    );
+    assert_eq!(added, 0);
+    let mut told = || call!(host, epoll_wait, epoll, &raw mut event, 1, 0);
+    assert_eq!((told(), told()), (1, 0));
+    let written = host.write(fd, &[0; 200_000]);
+    assert!((40_000..60_000).contains(&written), "{written}");
+    assert_eq!(told(), 0);
+    // All of the first window is acknowledged, and a window of twenty segments leaves: it is full again.
+    let mut sent = 0;
+    while sent < 10_000 {
+        sent += host.next().unwrap().payload.len();
+    }
+    peer.ack += sent as u32;
+    peer.send(&host, Flags::ACK, &[]);
+    assert_eq!(told(), 0);
+    // The rest is less than the next window holds.
+    while sent < 30_000 {
+        sent += host.next().unwrap().payload.len();
+    }
+    peer.ack += 20_000;
+    peer.send(&host, Flags::ACK, &[]);
+    assert_eq!((told(), told()), (1, 0));
+    assert!(host.write(fd, &[0; 200_000]) > 60_000);
+}

@@ -64,19 +64,31 @@ impl Tcb {
     }
 
     fn send_limit(&self) -> usize {
-        let bookkeeping = self.bookkeeping();
-        let cwnd = self.congestion.cwnd();
-        if bookkeeping == 0 || self.settings.options().send_buffer_bytes.is_some() {
-            return self.settings.send_limit(cwnd);
+        if self.bookkeeping() == 0 || self.settings.options().send_buffer_bytes.is_some() {
+            return self.settings.send_limit(self.congestion.cwnd());
         }
-        // Two windows, each segment with its bookkeeping.
+        let config = self.settings.config();
+        self.room_for_windows(MIN_WINDOW_SEGMENTS)
+            .max(config.initial_send_buffer_bytes)
+            .max(self.send_queue.granted())
+            .min(config.max_send_buffer_bytes)
+    }
+
+    /// What two windows of so many segments take, each segment with its bookkeeping.
+    fn room_for_windows(&self, segments: usize) -> usize {
         let mss = usize::from(self.effective_mss());
         let segment = (mss + HEADER_ROOM_BYTES).next_power_of_two() + PACKET_BYTES;
-        let segments = (cwnd / mss).max(MIN_WINDOW_SEGMENTS);
-        let config = self.settings.config();
-        (2 * segments * segment)
-            .max(config.initial_send_buffer_bytes)
-            .min(config.max_send_buffer_bytes)
+        2 * segments * segment
+    }
+
+    /// All that may leave has left. If the congestion window has room still, more may be written ahead; while it is full that
+    /// would only wait longer (as Linux).
+    pub(super) fn grant_room(&mut self) {
+        if self.bookkeeping() > 0 && !self.fills_window() {
+            let segments = self.congestion.cwnd() / usize::from(self.effective_mss());
+            let bytes = self.room_for_windows(segments);
+            self.send_queue.grant(bytes);
+        }
     }
 
     /// Bytes of a piece: as much as half of the peer's largest window, in whole segments.

@@ -38,6 +38,8 @@ struct Detail {
     /// Index of the chunk in which the last [`SendQueue::slices`] ended: the next begins there.
     cursor: usize,
     cuts: Cuts,
+    /// Bytes that may be queued, if more than at first.
+    granted: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -126,6 +128,18 @@ impl SendQueue {
             detail.open = BytesMut::with_capacity(block);
             detail.open.extend_from_slice(rest);
             self.end += rest.len() as u64;
+        }
+    }
+
+    /// Bytes that may be queued while there is something in it, if more than at first.
+    pub(super) fn granted(&self) -> usize {
+        self.detail.as_ref().map_or(0, |detail| detail.granted)
+    }
+
+    /// So many may be queued from now on, as long as it does not run empty.
+    pub(super) fn grant(&mut self, bytes: usize) {
+        if let Some(detail) = &mut self.detail {
+            detail.granted = detail.granted.max(bytes);
         }
     }
 

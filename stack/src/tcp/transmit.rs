@@ -37,6 +37,7 @@ impl Tcb {
         let segment = self.next_segment(now);
         if segment.is_none() {
             self.await_window(now);
+            self.grant_room();
         }
         self.check();
         segment
@@ -272,7 +273,7 @@ impl Tcb {
     }
 
     /// Not even one more segment has room in the congestion window.
-    fn fills_window(&self) -> bool {
+    pub(super) fn fills_window(&self) -> bool {
         self.in_flight() + u64::from(self.effective_mss()) > self.cwnd()
     }
 
