@@ -310,7 +310,9 @@ fn a_persistent_interface_is_attached_to_as_it_was_made() {
 fn what_cannot_be_is_said_in_one_line() {
     in_namespace("what_cannot_be_is_said_in_one_line", || {
         let error = |options: tuntap::Options| options.open().err().unwrap().to_string();
-        let new = || tuntap::Options::tap("tap7");
+        // A name of its own for each: a process that another test starts keeps the last one busy for a moment.
+        let mut names = (7..).map(|number| format!("tap{number}"));
+        let mut new = || tuntap::Options::tap(names.next().expect("endless"));
         let texts = [
             error(tuntap::Options::tap("much-too-long-a-name")),
             error(tuntap::Options {

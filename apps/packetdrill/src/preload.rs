@@ -9,12 +9,20 @@ use outlive_posix::Sockets;
 use outlive_posix::ffi::outlive_getsockopt;
 use parking_lot::Mutex;
 
-/// The sockets of the interface that was made last: the C library's call names none.
-static SOCKETS: Mutex<Weak<Sockets>> = Mutex::new(Weak::new());
+/// The sockets of all interfaces: the C library's call names none. Descriptors are the kernel's, and so one interface's only.
+static SOCKETS: Mutex<Vec<Weak<Sockets>>> = Mutex::new(Vec::new());
 
 /// From now on the C library's calls find these.
 pub(crate) fn answer_for(sockets: &Arc<Sockets>) {
-    *SOCKETS.lock() = Arc::downgrade(sockets);
+    let mut all = SOCKETS.lock();
+    all.retain(|known| known.strong_count() > 0);
+    all.push(Arc::downgrade(sockets));
+}
+
+fn owner_of(descriptor: c_int) -> Option<Arc<Sockets>> {
+    let all = SOCKETS.lock();
+    let mut living = all.iter().filter_map(Weak::upgrade);
+    living.find(|sockets| sockets.is_ours(descriptor))
 }
 
 /// `getsockopt(2)`. Exported by its name, not by its path.
@@ -30,8 +38,7 @@ pub unsafe extern "C" fn getsockopt(
     value: *mut c_void,
     length: *mut socklen_t,
 ) -> c_int {
-    let ours = SOCKETS.lock().upgrade();
-    match ours.filter(|sockets| sockets.is_ours(descriptor)) {
+    match owner_of(descriptor) {
         Some(sockets) => {
             // SAFETY: as the caller promises.
             unsafe {

@@ -341,7 +341,8 @@ impl Journal {
         }
         self.output.push(bytes);
         self.input.drop_before(input.min(self.data_end()));
-        self.point.input = input;
+        // Whoever takes over reads the end once more, and may write before.
+        self.point.input = input.min(self.data_end());
         if state.is_some() {
             self.point.state = state.cloned();
         }

@@ -113,6 +113,24 @@ fn a_snapshot_has_the_state_of_a_server_that_speaks_first() {
 }
 
 #[test]
+fn who_read_the_end_before_a_takeover_may_write_again_before_it_is_read_once_more() {
+    let wrote = |from, input| {
+        Change::Note(Note::Output {
+            from,
+            input,
+            bytes: Bytes::from_static(b"word"),
+            state: None,
+        })
+    };
+    let mut journal = Journal::new(&opening(100, true));
+    journal.apply(&received(&journal, b"abc", true)).unwrap();
+    // With the FIN after three bytes, on this host; then on the other one, which has not read it yet.
+    journal.apply(&wrote(1, 5)).unwrap();
+    journal.apply(&wrote(5, 4)).unwrap();
+    assert_eq!(journal.output.end(), 9);
+}
+
+#[test]
 fn what_does_not_fit_is_refused_and_changes_nothing() {
     let mut journal = Journal::new(&opening(100, false));
     journal.apply(&received(&journal, b"abc", false)).unwrap();
