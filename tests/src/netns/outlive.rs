@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
-use super::command::describe;
+use super::command::{Finished, describe};
 use super::sandbox::Netns;
 
 /// Longest life of a server under test, so that a stuck test ends.
@@ -161,7 +161,10 @@ impl<'a> Server<'a> {
             "pid=$(cat {}); kill -STOP $pid; sleep {seconds}; date +%s.%N; kill -CONT $pid",
             self.pid_file.display()
         );
-        self.netns.shell(&line).parse().expect("a time")
+        let mut command = self.netns.command(seconds as u32 + 30, "bash");
+        command.args(["-e", "-c", &line]);
+        let text = Finished::of(command).success().text();
+        text.trim().parse().expect("a time")
     }
 
     /// Its resident memory in kB.
