@@ -1,5 +1,6 @@
 //! A primary that stands still (SIGSTOP) while the other host takes over, and wakes: what the wire shows of it, and that
-//! every byte of every client is right. `OUTLIVE_TEST_PAUSE_S=60` adds a long pause.
+//! every byte of every client is right. `OUTLIVE_TEST_PAUSE_S=20` adds a long pause: less
+//! than the 30 s for which the server waits for an upload that stands still.
 
 use outlive_cluster::report::Role;
 use outlive_tests::netns::{
