@@ -25,7 +25,7 @@ pub struct Lease {
     pub rebind_after: Duration,
 }
 
-/// A lease is taken for at least so long, whatever the server says: nobody may have us ask without a pause.
+/// A shorter lease is of no use: nobody may have us ask without a pause.
 const SHORTEST: Duration = Duration::from_secs(10);
 /// All ones stand for ever.
 const FOR_EVER: u32 = u32::MAX;
@@ -44,7 +44,10 @@ impl Lease {
             None => classful(address),
         };
         let endless = seconds == FOR_EVER;
-        let whole = Duration::from_secs(seconds.into()).max(SHORTEST);
+        let whole = Duration::from_secs(seconds.into());
+        if whole < SHORTEST {
+            return None;
+        }
         let given = |number| Some(Duration::from_secs(reply.seconds(number)?.into()));
         let sensible = |at: &Duration| *at > Duration::ZERO && *at < whole;
         let rebind_after = given(option::REBINDING_TIME).filter(sensible);

@@ -236,14 +236,15 @@ fn a_refusal_and_a_conflict_end_it() {
 }
 
 #[test]
-fn a_lease_for_ever_is_not_renewed_and_a_short_one_not_without_a_pause() {
+fn a_lease_for_ever_is_not_renewed_and_one_of_seconds_is_not_taken() {
     let exchange = Exchange::bound(u32::MAX);
     assert_eq!(exchange.client.next_deadline(), Instant::FAR_FUTURE);
-    let exchange = Exchange::bound(0);
-    assert_eq!(
-        exchange.client.next_deadline().since(exchange.now),
-        5 * SECOND
-    );
+    let mut exchange = Exchange::new();
+    let (_, discover) = exchange.next();
+    exchange.hear(&answer(&discover, Kind::Offer, SERVER, 9));
+    assert_eq!(exchange.actions, []);
+    exchange.hear(&answer(&discover, Kind::Offer, SERVER, 10));
+    assert_eq!(kind_of(&exchange.next().1), Kind::Request as u8);
 }
 
 /// A stack, and a server of which only broadcasts are made by hand: a stack takes nothing from nobody.
