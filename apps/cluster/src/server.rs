@@ -50,8 +50,8 @@ struct Served {
     companionship: Companionship,
     /// Somebody brought the next deadline of the work nearer.
     work_is_due: AtomicBool,
-    /// The thread of the work has done what was due.
-    worked: (Mutex<()>, Condvar),
+    /// The thread of the work has done what was due, or the other host has spoken.
+    news: (Mutex<()>, Condvar),
 }
 
 /// When what happened, for who asks later.
@@ -112,7 +112,7 @@ impl Server {
             times: Mutex::default(),
             companionship: Companionship::default(),
             work_is_due: AtomicBool::new(false),
-            worked: Default::default(),
+            news: Default::default(),
         };
         Ok(Self {
             host: Arc::new(host),
@@ -251,6 +251,7 @@ impl Handler for Served {
         }
         if let Some(message) = self.companionship.take(channel, message) {
             self.node.received(now, from, channel, message);
+            self.tell_waiting();
         }
     }
 
@@ -285,9 +286,7 @@ impl Host for Served {
             times.detection = Some((takeover.at, takeover.at.since(heard)));
         }
         drop(times);
-        let (turn, worked) = &self.worked;
-        drop(turn.lock());
-        worked.notify_all();
+        self.tell_waiting();
     }
 
     fn next_work(&self, now: Instant) -> Instant {
@@ -296,6 +295,13 @@ impl Host for Served {
 }
 
 impl Served {
+    /// There may be what `outlive handover` waits for.
+    fn tell_waiting(&self) {
+        let (turn, news) = &self.news;
+        drop(turn.lock());
+        news.notify_all();
+    }
+
     /// Threads that only wait for news: they end with the process.
     #[expect(clippy::disallowed_methods, reason = "wait for the kernel's news")]
     fn watch(self: &Arc<Self>) -> io::Result<()> {

@@ -66,23 +66,23 @@ impl Controlled for Served {
     }
 
     fn handover(&self) -> Result<String, String> {
-        let start = clock::now();
+        let (start, ours) = (clock::now(), self.node.view().epoch);
         self.node.handover(start).map_err(|error| {
             format!("{error}; `outlive status` shows who serves and who is in sync")
         })?;
         // The thread of the work goes on with it, and does not know yet when.
         self.work_is_due.store(true, Ordering::Release);
         self.links.wake();
-        let (turn, worked) = &self.worked;
+        let (turn, news) = &self.news;
         let mut turn = turn.lock();
-        while self.node.view().primary == self.config.me {
+        while self.node.heard_epoch() <= ours {
             let left = HANDOVER_PATIENCE.saturating_sub(clock::now().since(start));
             if left.is_zero() {
                 return Err(
                     "the other host did not take over; `outlive status` shows how it is".into(),
                 );
             }
-            worked.wait_for(&mut turn, left);
+            news.wait_for(&mut turn, left);
         }
         let (view, took) = (self.node.view(), clock::now().since(start));
         Ok(format!(

@@ -84,7 +84,7 @@ impl Membership {
             self.holding.void_until = None;
             self.renew(now);
         }
-        let valid = self.lease.is_valid(now) || self.has_term_in_outbox(now);
+        let valid = self.lease.is_valid(now);
         if self.holding.valid && !valid {
             self.statistics.lapses += 1;
             let (peer, witness) = (self.config.peer(), HostId::WITNESS);
@@ -145,12 +145,6 @@ impl Membership {
         self.outbox
             .retain(|output| !matches!(output, Output::Lease(_)));
         self.holding.valid = false;
-    }
-
-    fn has_term_in_outbox(&self, now: Instant) -> bool {
-        self.outbox
-            .iter()
-            .any(|output| matches!(output, Output::Lease(term) if term.until() > now))
     }
 
     pub(super) fn holding_deadline(&self, now: Instant) -> Option<Instant> {

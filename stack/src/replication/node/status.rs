@@ -6,7 +6,7 @@ use super::Node;
 use crate::replication::membership::{PathId, Statistics};
 use crate::replication::service::Takeover;
 use crate::replication::status::Status;
-use crate::replication::view::{HostId, View};
+use crate::replication::view::{Epoch, HostId, View};
 use crate::time::Instant;
 
 /// A node at one moment.
@@ -41,6 +41,13 @@ impl Node {
     #[must_use]
     pub fn view(&self) -> View {
         self.service.current_view()
+    }
+
+    /// The newest epoch in which the other host was heard as the one that serves: it says so after it has taken the
+    /// connections over, and so later than the vote which let it.
+    #[must_use]
+    pub fn heard_epoch(&self) -> Epoch {
+        self.service.heard_epoch()
     }
 
     /// The last takeover by this host.

@@ -78,6 +78,8 @@ pub(crate) struct Replica {
     pub(crate) standing: Standing,
     pub(crate) backup: Backup,
     pub(crate) refusals: Refusals,
+    /// The newest epoch in which another host spoke as one that serves.
+    pub(crate) heard_epoch: Epoch,
     connected: bool,
     /// The other host said that it has no copy, though the view says that it has one.
     copy_lost: bool,
@@ -102,6 +104,7 @@ impl Replica {
             standing: Standing::Alone,
             backup: Backup::default(),
             refusals: Refusals::default(),
+            heard_epoch: Epoch::NONE,
             connected: false,
             copy_lost: false,
             waiting_since: None,
@@ -332,6 +335,9 @@ impl Replica {
         if from_primary != (self.role != Role::Primary) {
             self.refusals.out_of_place += 1;
             return;
+        }
+        if from_primary {
+            self.heard_epoch = self.heard_epoch.max(epoch);
         }
         match message {
             Message::Hello { next, .. } => self.hello(next, effects),

@@ -23,7 +23,7 @@ use super::message::{Hint, Message};
 use super::primary::{Held, Standing};
 use super::replica::{Effects, Replica, Role};
 use super::status::Status;
-use super::view::{HostId, View};
+use super::view::{Epoch, HostId, View};
 use crate::engine::{Permit, Stack, WeakStack};
 use crate::ip::RxPacket;
 use crate::tcp::gate::{Commit, Decision, Gate};
@@ -282,6 +282,12 @@ impl Service {
     #[must_use]
     pub fn current_view(&self) -> View {
         self.replica.lock().view
+    }
+
+    /// The newest epoch in which another host spoke as one that serves.
+    #[must_use]
+    pub fn heard_epoch(&self) -> Epoch {
+        self.replica.lock().heard_epoch
     }
 
     /// The last takeover by this host.

@@ -37,6 +37,22 @@ fn a_host_whose_vote_is_being_stored_is_alive_and_silent() {
     cluster.finish(&got);
 }
 
+#[test]
+fn who_hands_over_hears_of_it_only_once_the_other_one_serves() {
+    let (mut cluster, primary) = serving();
+    let heir = 1 - primary;
+    let ours = cluster.nodes[primary].view().epoch;
+    cluster.memory[heir].0.lock().slow = true;
+    cluster.nodes[primary].handover(cluster.now).unwrap();
+    let theirs = |c: &Cluster| c.nodes[primary].view().primary == HostId(heir as u8);
+    run_with_slow_disks(&mut cluster, Duration::from_millis(20), theirs);
+    // It is voted in, but has not stored yet that others know.
+    let heard = |c: &Cluster| c.nodes[primary].heard_epoch() > ours;
+    assert!(cluster.primary().is_none() && !heard(&cluster));
+    run_with_slow_disks(&mut cluster, Duration::from_millis(20), heard);
+    assert_eq!(cluster.primary(), Some(heir));
+}
+
 /// Writes take so long on both servers, whatever they write.
 fn run_with_slow_disks(cluster: &mut Cluster, write: Duration, done: impl Fn(&Cluster) -> bool) {
     let mut due: [Option<Instant>; 2] = [None; 2];
