@@ -3,15 +3,16 @@
 
 mod common;
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 
 use common::peer::{HOST, PEER, Peer, pattern};
 use common::{in_namespace, ip};
 use outlive_driver::pcap::file::{Direction, FileReader};
 use outlive_driver::pcap::record;
-use outlive_driver::{Interface, OpenError, tuntap};
+use outlive_driver::{Interface, OpenError, TxFrame, tuntap};
 use pnet::packet::Packet;
 use pnet::packet::ipv4::Ipv4Packet;
 use pnet::packet::tcp::{self, TcpFlags, TcpPacket};
@@ -195,33 +196,92 @@ fn steered_to(interface: &str) -> String {
     text.chars().filter(|c| !"0,\n".contains(*c)).collect()
 }
 
+/// Sends 20 MB that nobody wants.
+fn send_much(interface: &mut Interface) {
+    let frame = || TxFrame::whole(vec![0; 60_000].into());
+    for _ in 0..350 {
+        let mut batch = VecDeque::from([frame()]);
+        interface.queues[0].transmit.transmit(&mut batch).unwrap();
+        assert!(batch.is_empty());
+    }
+}
+
+/// The kernel sends 20 MB to us.
+fn receive_much(interface: &mut Interface) {
+    ip(&format!("address add 10.9.0.1/24 dev {}", interface.name));
+    ip(&format!(
+        "neigh add 10.9.0.2 lladdr 02:00:00:00:00:09 dev {}",
+        interface.name
+    ));
+    let socket = UdpSocket::bind(("10.9.0.1", 0)).unwrap();
+    let (mut received, mut frames) = (0, Vec::new());
+    for _ in 0..350 {
+        socket.send_to(&[0; 60_000], ("10.9.0.2", 9)).unwrap();
+        interface.queues[0]
+            .receive
+            .receive(&mut frames, 1000)
+            .unwrap();
+        received += frames
+            .drain(..)
+            .map(|frame| frame.data.len())
+            .sum::<usize>();
+    }
+    assert!(received > 20_000_000, "{received}");
+}
+
 #[test]
-fn the_kernel_receives_on_other_processors_where_segments_are_large_and_the_interface_is_ours() {
+fn the_kernel_receives_on_other_processors_while_we_send_much() {
     in_namespace(
-        "the_kernel_receives_on_other_processors_where_segments_are_large_and_the_interface_is_ours",
+        "the_kernel_receives_on_other_processors_while_we_send_much",
         || {
             let processors = std::thread::available_parallelism().unwrap().get();
-            let steered = tuntap::Options::tap("steered").open().unwrap();
             // The kernel lets nobody steer who is root only of a user namespace.
             let possible = processors > 1 && !common::is_in_user_namespace();
-            assert_eq!(!steered_to("steered").is_empty(), possible);
-            drop(steered);
+            let mut ours = tuntap::Options::tap("ours").open().unwrap();
+            let is_steered = || !steered_to("ours").is_empty();
+            assert!(!is_steered(), "there is nothing to send");
+            send_much(&mut ours);
+            assert_eq!(is_steered(), possible);
+            receive_much(&mut ours);
+            assert!(
+                !is_steered(),
+                "what we send would interrupt who sends to us"
+            );
+            send_much(&mut ours);
+            send_much(&mut ours);
+            assert_eq!(is_steered(), possible);
+        },
+    );
+}
+
+#[test]
+fn steering_is_left_alone_on_the_interfaces_of_others_and_where_frames_are_small() {
+    in_namespace(
+        "steering_is_left_alone_on_the_interfaces_of_others_and_where_frames_are_small",
+        || {
             ip("tuntap add dev theirs mode tap");
             let left_alone = [
                 tuntap::Options::tap("theirs"),
-                tuntap::Options {
-                    offload: false,
-                    ..tuntap::Options::tap("small")
-                },
                 tuntap::Options {
                     steer: false,
                     ..tuntap::Options::tap("unsteered")
                 },
             ];
             for options in left_alone {
-                let _open = options.open().unwrap();
+                let mut open = options.open().unwrap();
+                send_much(&mut open);
                 assert_eq!(steered_to(&options.name), "", "{}", options.name);
             }
+            let small = tuntap::Options {
+                offload: false,
+                ..tuntap::Options::tap("small")
+            };
+            let mut open = small.open().unwrap();
+            for _ in 0..15_000 {
+                let mut batch = VecDeque::from([TxFrame::whole(vec![0; 1514].into())]);
+                open.queues[0].transmit.transmit(&mut batch).unwrap();
+            }
+            assert_eq!(steered_to("small"), "");
         },
     );
 }
@@ -231,7 +291,7 @@ fn a_frame_that_the_device_cannot_take_does_not_block_those_behind_it() {
     in_namespace(
         "a_frame_that_the_device_cannot_take_does_not_block_those_behind_it",
         || {
-            use outlive_driver::{Checksum, PartialChecksum, TxFrame};
+            use outlive_driver::{Checksum, PartialChecksum};
             let Interface {
                 mut queues,
                 counters,

@@ -18,7 +18,9 @@ use crate::device::{Capabilities, Interface, Medium};
 use crate::error::OpenError;
 use crate::netdev::{self, NetDev, check, check_mac, derive_mac};
 
+use queue::Port;
 pub(crate) use queue::{Refusal, classify};
+use steering::Steering;
 
 const TUN_DEVICE: &str = "/dev/net/tun";
 
@@ -68,8 +70,8 @@ pub struct Options {
     pub host_address: Option<(IpAddr, u8)>,
     /// Frames that the kernel holds for us before it drops.
     pub queue_len: u32,
-    /// On an interface that is new and has offloads: let the kernel's receiving of what we send run on
-    /// processors that this process leaves to others, not inside our calls.
+    /// On an interface that is new and has offloads: while we send more than we receive, let the kernel's receiving
+    /// of it run on processors that this process leaves to others, not inside our calls.
     pub steer: bool,
 }
 
@@ -120,14 +122,25 @@ impl Options {
         let offloads = self.set_offloads(&files)?;
         let netdev = NetDev::new(&name)?;
         self.configure(&netdev)?;
-        if is_new && self.offload && self.steer {
-            steering::to_other_processors(&name, self.queues);
-        }
+        let steers = is_new && self.offload && self.steer;
+        let steering = if steers {
+            Steering::new(&name, self.queues).map(Arc::new)
+        } else {
+            None
+        };
         let capabilities = self.capabilities(&netdev, &name, offloads)?;
         let counters = Arc::new(DeviceCounters::default());
         let queues = files
             .into_iter()
-            .map(|file| queue::queue(file, &name, self.offload, &counters))
+            .map(|file| {
+                queue::queue(Port {
+                    file: Arc::new(file),
+                    name: name.as_str().into(),
+                    vnet: self.offload,
+                    counters: Arc::clone(&counters),
+                    steering: steering.clone(),
+                })
+            })
             .collect();
         tracing::debug!(interface = name, ?capabilities, "opened");
         Ok(Interface {

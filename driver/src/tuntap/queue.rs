@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
+use super::steering::Steering;
 use crate::block::Blocks;
 use crate::counters::DeviceCounters;
 use crate::device::{Queue, Receive, Transmit};
@@ -16,14 +17,8 @@ use crate::frame::{RxFrame, TxFrame};
 use crate::gather::{gather, limit_slices};
 use crate::vnet::{self, VNET_HEADER_BYTES};
 
-/// The halves of one queue that `file` is attached to.
-pub(super) fn queue(file: File, name: &str, vnet: bool, counters: &Arc<DeviceCounters>) -> Queue {
-    let port = Port {
-        file: Arc::new(file),
-        name: name.into(),
-        vnet,
-        counters: Arc::clone(counters),
-    };
+/// The halves of one queue.
+pub(super) fn queue(port: Port) -> Queue {
     Queue {
         receive: Box::new(Reader {
             port: port.clone(),
@@ -33,12 +28,31 @@ pub(super) fn queue(file: File, name: &str, vnet: bool, counters: &Arc<DeviceCou
     }
 }
 
+/// One queue of an interface.
 #[derive(Clone)]
-struct Port {
-    file: Arc<File>,
-    name: Arc<str>,
-    vnet: bool,
-    counters: Arc<DeviceCounters>,
+pub(super) struct Port {
+    pub(super) file: Arc<File>,
+    pub(super) name: Arc<str>,
+    /// A vnet header stands in front of each frame.
+    pub(super) vnet: bool,
+    pub(super) counters: Arc<DeviceCounters>,
+    pub(super) steering: Option<Arc<Steering>>,
+}
+
+impl Port {
+    fn received(&self, frames: usize, bytes: usize) {
+        self.counters.received(frames, bytes);
+        if let Some(steering) = &self.steering {
+            steering.note(0, bytes);
+        }
+    }
+
+    fn transmitted(&self, frames: usize, bytes: usize) {
+        self.counters.transmitted(frames, bytes);
+        if let Some(steering) = &self.steering {
+            steering.note(bytes, 0);
+        }
+    }
 }
 
 struct Reader {
@@ -110,7 +124,7 @@ impl Receive for Reader {
                 Err(error) => break Err(error),
             }
         };
-        self.port.counters.received(frames, bytes);
+        self.port.received(frames, bytes);
         result.map(|()| frames)
     }
 
@@ -156,7 +170,7 @@ impl Transmit for Writer {
             }
             batch.pop_front();
         };
-        self.port.counters.transmitted(frames, bytes);
+        self.port.transmitted(frames, bytes);
         result
     }
 
