@@ -2,14 +2,15 @@
 
 use outlive_tests::netns::{CLIENT, Device, Finished, Link, Media, Sandbox, Server, require};
 
-/// Leases for two minutes, the shortest that dnsmasq gives: they are renewed after one.
+/// Leases for two minutes, the shortest that dnsmasq gives: they are renewed after one. As a daemon it would want to change
+/// its groups, which nobody may who is root only of a user namespace.
 fn start_dnsmasq(link: &Link<'_>) {
     let folder = link.client.folder().display();
     let _ = link.client.shell(&format!(
-        "dnsmasq --conf-file=/dev/null --user=root --group=root --port=0 --no-ping --log-dhcp \
+        "dnsmasq --no-daemon --conf-file=/dev/null --port=0 --no-ping --log-dhcp \
          --interface={} --bind-interfaces --dhcp-range=10.77.0.50,10.77.0.60,2m \
-         --dhcp-leasefile={folder}/leases --pid-file={folder}/dnsmasq.pid \
-         --log-facility={folder}/dnsmasq.log",
+         --dhcp-leasefile={folder}/leases --log-facility={folder}/dnsmasq.log >{folder}/dnsmasq.out 2>&1 &
+         grep -q 'DHCP, IP range' < <(timeout 10 tail -n +1 -F {folder}/dnsmasq.log 2>/dev/null)",
         link.client_interface
     ));
 }
