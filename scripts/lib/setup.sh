@@ -9,7 +9,7 @@ CHECKED_RUST=1.95.0
 package_of() {
   case $1 in
     cc) echo "gcc libc6-dev" ;;
-    ip | tc) echo iproute2 ;;
+    ip | tc | bridge) echo iproute2 ;;
     unshare | nsenter | setpriv | setsid | taskset) echo util-linux ;;
     ffprobe) echo ffmpeg ;;
     ping) echo iputils-ping ;;
@@ -17,6 +17,7 @@ package_of() {
     column) echo bsdextrautils ;;
     nft) echo nftables ;;
     dnsmasq) echo dnsmasq-base ;;
+    scapy) echo python3-scapy ;;
     update-ca-certificates) echo ca-certificates ;;
     *) echo "$1" ;;
   esac
