@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use outlive::tcp::config::{Ecn, Secret};
@@ -60,7 +61,11 @@ impl Sysctls {
         let [_, receive_buffer, _] = self.buffers("ipv4/tcp_rmem", [4096, 131_072, 6_291_456]);
         let max = |name| self.number(name).unwrap_or(212_992);
         Defaults {
-            tcp: self.socket_options(),
+            tcp: SocketOptions {
+                // A script may set others between two sockets.
+                protocol: Some(Arc::new(self.config())),
+                ..self.socket_options()
+            },
             keep_alive: self.keep_alive(),
             send_buffer: send_buffer as u32,
             receive_buffer: receive_buffer as u32,
@@ -72,6 +77,8 @@ impl Sysctls {
     fn fast_open(&self) -> FastOpenPolicy {
         let bits: u32 = self.number("ipv4/tcp_fastopen").unwrap_or(1);
         FastOpenPolicy {
+            client: bits & 1 != 0,
+            client_without_cookie: bits & 4 != 0,
             server: bits & 2 != 0,
             to_all: bits & 0x200 != 0,
             unasked: bits & 0x400 != 0,
@@ -227,13 +234,15 @@ mod tests {
     #[test]
     fn fast_open_is_permitted_by_bits_and_keyed_by_words() {
         let (_folder, sysctls) = sysctls(&[
-            ("ipv4/tcp_fastopen", "1538"),
+            ("ipv4/tcp_fastopen", "1543"),
             (
                 "ipv4/tcp_fastopen_key",
                 "a0bf63f7-ed803d81-cd641d30-cebc4a90,1-2-3-4",
             ),
         ]);
         let all = FastOpenPolicy {
+            client: true,
+            client_without_cookie: true,
             server: true,
             to_all: true,
             unasked: true,

@@ -1,4 +1,4 @@
-//! Ancillary data of `recvmsg` and `sendto` with an address.
+//! Ancillary data of `recvmsg`: `struct cmsghdr` and what follows it, as it lies in the caller's memory on 64 bits.
 
 use crate::descriptor::Descriptor;
 use crate::errno::Result;
@@ -6,8 +6,40 @@ use crate::sockets::Sockets;
 
 /// `SCM_INQ`: the bytes that can still be read.
 const TCP_CM_INQ: i32 = 36;
-/// Length, level and kind in front of the value (`struct cmsghdr` on 64 bits).
+/// Length, level and kind in front of the value.
 const HEADER_BYTES: usize = 16;
+
+/// The caller's room for it.
+pub(crate) struct Control<'a> {
+    room: &'a mut [u8],
+    filled: usize,
+}
+
+impl<'a> Control<'a> {
+    pub(crate) const fn new(room: &'a mut [u8]) -> Self {
+        Self { room, filled: 0 }
+    }
+
+    /// Adds a value of that level and kind, if it fits.
+    pub(crate) fn put(&mut self, (level, kind): (i32, i32), value: &[u8]) {
+        let length = HEADER_BYTES + value.len();
+        let aligned = length.next_multiple_of(8);
+        let Some(place) = self.room.get_mut(self.filled..self.filled + aligned) else {
+            return;
+        };
+        place.fill(0);
+        place[..8].copy_from_slice(&length.to_ne_bytes());
+        place[8..12].copy_from_slice(&level.to_ne_bytes());
+        place[12..HEADER_BYTES].copy_from_slice(&kind.to_ne_bytes());
+        place[HEADER_BYTES..length].copy_from_slice(value);
+        self.filled += aligned;
+    }
+
+    /// How many bytes are filled.
+    pub(crate) const fn filled(&self) -> usize {
+        self.filled
+    }
+}
 
 impl Sockets {
     /// Fills in what was asked for to be told with received bytes; returns how many bytes that takes.
@@ -26,31 +58,8 @@ impl Sockets {
             0 if readiness.read_closed => 1,
             bytes => i32::try_from(bytes).unwrap_or(i32::MAX),
         };
-        let length = HEADER_BYTES + 4;
-        let aligned = length.next_multiple_of(8);
-        let Some(room) = control.get_mut(..aligned) else {
-            return Ok(0);
-        };
-        room.fill(0);
-        room[..8].copy_from_slice(&length.to_ne_bytes());
-        room[8..12].copy_from_slice(&libc::SOL_TCP.to_ne_bytes());
-        room[12..16].copy_from_slice(&TCP_CM_INQ.to_ne_bytes());
-        room[16..20].copy_from_slice(&queued.to_ne_bytes());
-        Ok(aligned)
-    }
-
-    /// As [`Sockets::send`], to a named peer: a connection has one already, so that only Fast Open
-    /// (`MSG_FASTOPEN`), which is not there yet, would use the name.
-    ///
-    /// # Errors
-    /// As [`Sockets::send`].
-    pub fn send_to(
-        &self,
-        descriptor: Descriptor,
-        parts: &[&[u8]],
-        flags: i32,
-        _name: &[u8],
-    ) -> Result<usize> {
-        self.send(descriptor, parts, flags)
+        let mut control = Control::new(control);
+        control.put((libc::SOL_TCP, TCP_CM_INQ), &queued.to_ne_bytes());
+        Ok(control.filled())
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use outlive::tcp::config::Secret;
 use outlive::tcp::{Algorithm, KeepAlive, SocketOptions};
 
 use crate::sockets::{Defaults, FastOpenPolicy};
@@ -31,6 +32,11 @@ pub(crate) struct Choices {
     /// Connections that may be open before their handshake is over; only whether it is any counts.
     pub(crate) fast_open_queue: u32,
     pub(crate) fast_open: FastOpenPolicy,
+    /// `connect` leaves the SYN to the first write (`TCP_FASTOPEN_CONNECT`).
+    pub(crate) fast_open_connect: bool,
+    /// Neither asks for cookies nor wants any (`TCP_FASTOPEN_NO_COOKIE`).
+    pub(crate) fast_open_without_cookie: bool,
+    pub(crate) fast_open_secret: Option<Secret>,
     pub(crate) linger2: i32,
     pub(crate) syn_count: i32,
     pub(crate) window_clamp: u32,
@@ -70,6 +76,9 @@ impl Choices {
             defer_accept_retries: 0,
             fast_open_queue: 0,
             fast_open,
+            fast_open_connect: false,
+            fast_open_without_cookie: false,
+            fast_open_secret: None,
             linger2: 60,
             syn_count: 0,
             window_clamp: 0,
@@ -85,6 +94,11 @@ impl Choices {
     /// A listener takes data with SYNs.
     pub(crate) fn opens_fast(&self) -> bool {
         self.fast_open.server && self.fast_open_queue > 0
+    }
+
+    /// Even from peers without a cookie.
+    pub(crate) fn opens_fast_to_all(&self) -> bool {
+        self.fast_open.to_all || self.fast_open_without_cookie
     }
 
     /// The keep-alive that the stack is to do.

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `sockets`, `descriptor`, `driver` | the table; what a descriptor stands for; time and waiting |
 //! | `socket`, `choices`, `address` | one socket, what was chosen for it, `sockaddr` |
-//! | `open`, `transfer`, `close` | the calls of a connection's life |
+//! | `open`, `fast_open`, `transfer`, `close` | the calls of a connection's life |
 //! | `message` | `iovec` and `msghdr` as the caller's memory holds them |
 //! | `options`, `tcp_info` | `getsockopt` and `setsockopt`, one file for each level |
 //! | `control` | `fcntl` and `ioctl` |
@@ -33,6 +33,7 @@ mod descriptor;
 mod driver;
 mod epoll;
 mod errno;
+mod fast_open;
 pub mod ffi;
 pub mod message;
 mod open;

@@ -8,6 +8,7 @@ use outlive::tcp::{Connection, ListenOptions, State};
 
 use crate::address::{Name, decode, family_of};
 use crate::descriptor::{Descriptor, Object};
+use crate::driver::Limit;
 use crate::errno::{Errno, Result};
 use crate::socket::{Inner, Phase, Socket};
 use crate::sockets::Sockets;
@@ -62,7 +63,8 @@ impl Sockets {
             let options = ListenOptions {
                 backlog,
                 fast_open: choices.opens_fast(),
-                fast_open_to_all: choices.fast_open.to_all,
+                fast_open_to_all: choices.opens_fast_to_all(),
+                fast_open_secret: choices.fast_open_secret,
                 socket: inner.choices.tcp.clone(),
                 only_v6: inner.choices.only_v6,
                 defer_accept_retries: inner.choices.defer_accept_retries,
@@ -128,24 +130,41 @@ impl Sockets {
         }
         let remote = decode(name)?;
         let (connection, fresh) = self.at_once(|| self.begin_connect(&socket, remote))?;
-        let (nonblocking, timeout) = {
+        let (nonblocking, timeout, held) = {
             let inner = socket.inner.lock();
-            (inner.nonblocking, inner.choices.send_timeout)
+            let timeout = inner.choices.send_timeout;
+            (inner.nonblocking, timeout, inner.holds_syn())
         };
+        if held {
+            // The first write opens it.
+            return Ok(());
+        }
         let limit = self.limit(nonblocking, timeout);
-        let ended = self.until(limit, |cx| {
-            self.direct()
-                .act(&connection, |tcb, _| tcb.poll_established(cx))
-        });
-        let mut inner = socket.inner.lock();
-        match ended {
+        match self.await_connection(&socket, &connection, limit) {
+            Some(ended) => ended,
             None if fresh => Err(Errno(libc::EINPROGRESS)),
             None => Err(Errno(libc::EALREADY)),
-            Some(Ok(())) => {
+        }
+    }
+
+    /// Waits for the end of the handshake; none if the limit came first.
+    pub(crate) fn await_connection(
+        &self,
+        socket: &Socket,
+        connection: &Arc<Connection>,
+        limit: Limit,
+    ) -> Option<Result<()>> {
+        let ended = self.until(limit, |cx| {
+            self.direct()
+                .act(connection, |tcb, _| tcb.poll_established(cx))
+        })?;
+        let mut inner = socket.inner.lock();
+        Some(match ended {
+            Ok(()) => {
                 inner.connected = true;
                 Ok(())
             }
-            Some(Err(error)) => {
+            Err(error) => {
                 let error = inner.take_error().unwrap_or(match error {
                     outlive::tcp::Error::NotConnected => Errno(libc::ECONNABORTED),
                     error => Errno::from(error),
@@ -155,7 +174,7 @@ impl Sockets {
                 inner.told = false;
                 Err(error)
             }
-        }
+        })
     }
 
     /// The connection to wait for, and whether it was begun by this call.
@@ -168,20 +187,25 @@ impl Sockets {
         match &inner.phase {
             Phase::Fresh => {}
             Phase::Listening(_) => return Err(Errno(libc::EISCONN)),
-            Phase::Connected(_) if inner.connected => return Err(Errno(libc::EISCONN)),
+            Phase::Connected(_) if inner.connected || inner.holds_syn() => {
+                return Err(Errno(libc::EISCONN));
+            }
             Phase::Connected(connection) => return Ok((Arc::clone(connection), false)),
         }
-        let mut options = inner.choices.tcp.clone();
-        options.keep_alive = inner.choices.effective_keep_alive();
-        let connection = self
-            .direct()
-            .connect(inner.local, remote, options)
-            .map_err(Errno::from)?;
-        inner.local = Some(connection.id.local_addr());
-        inner.phase = Phase::Connected(Arc::clone(&connection));
-        inner.told = false;
-        inner.connected = false;
-        inner.apply(self.direct());
+        let options = inner.connecting_options();
+        let fast = inner.choices.fast_open_connect;
+        let connection = if fast {
+            self.hold_connection(&mut inner, remote, options)?
+        } else {
+            let connection = self.direct().connect(inner.local, remote, options);
+            connection.map_err(Errno::from)?
+        };
+        inner.begin(self.direct(), &connection);
+        if fast && connection.tcb.lock().syn_room() == 0 {
+            // There is no cookie yet to wait for data with.
+            self.direct()
+                .change(&connection, outlive::tcp::Tcb::release_syn);
+        }
         Ok((connection, true))
     }
 

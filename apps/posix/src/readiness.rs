@@ -74,10 +74,10 @@ impl Inner {
         let Phase::Connected(connection) = &self.phase else {
             return Ready::default();
         };
-        let readiness = direct.act(connection, |tcb, _| {
+        let (readiness, held) = direct.act(connection, |tcb, _| {
             let _ = tcb.poll_readable(cx);
             let _ = tcb.poll_writable(cx);
-            tcb.readiness()
+            (tcb.readiness(), tcb.holds_syn())
         });
         let over = matches!(readiness.state, State::Closed | State::TimeWait);
         let (read_closed, write_closed) = (readiness.read_closed || over, readiness.write_closed);
@@ -88,7 +88,10 @@ impl Inner {
         if read_closed {
             events |= READ | READ_HUP;
         }
-        if readiness.state != State::SynSent {
+        if held {
+            // A write is what opens it.
+            events |= WRITE;
+        } else if readiness.state != State::SynSent {
             let wanted = self.choices.receive_low_water.max(1) as usize;
             if readiness.readable_bytes >= wanted {
                 events |= READ;

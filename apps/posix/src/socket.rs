@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use outlive::socket::Direct;
-use outlive::tcp::{Connection, Error, Listener, State, Tcb};
+use outlive::tcp::{Connection, Error, Listener, SocketOptions, State, Tcb};
 use parking_lot::Mutex;
 
 use crate::address::Family;
@@ -134,6 +134,22 @@ impl Inner {
             None | Some(State::TimeWait) => State::Closed,
             Some(state) => state,
         }
+    }
+
+    /// What a connection that is opened from here starts with.
+    pub(crate) fn connecting_options(&self) -> SocketOptions {
+        let mut options = self.choices.tcp.clone();
+        options.keep_alive = self.choices.effective_keep_alive();
+        options
+    }
+
+    /// The connection that is being opened from here.
+    pub(crate) fn begin(&mut self, direct: &Direct, connection: &Arc<Connection>) {
+        self.local = Some(connection.id.local_addr());
+        self.phase = Phase::Connected(Arc::clone(connection));
+        self.told = false;
+        self.connected = false;
+        self.apply(direct);
     }
 
     /// Tells a new connection what was chosen before there was one.

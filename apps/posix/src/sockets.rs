@@ -34,15 +34,32 @@ pub struct Defaults {
     pub max_buffers: (u32, u32),
 }
 
-/// What of Fast Open is permitted to listeners, as Linux's `tcp_fastopen` says it in bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What of Fast Open is permitted, as Linux's `tcp_fastopen` says it in bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FastOpenPolicy {
-    /// Those may that ask for it with `TCP_FASTOPEN` (2).
+    /// Those that connect may (1).
+    pub client: bool,
+    /// They send data without a cookie, too (4).
+    pub client_without_cookie: bool,
+    /// Those listeners may that ask for it with `TCP_FASTOPEN` (2).
     pub server: bool,
     /// They take data from peers without a cookie, too (0x200).
     pub to_all: bool,
     /// All may, without asking for it (0x400).
     pub unasked: bool,
+}
+
+impl Default for FastOpenPolicy {
+    /// As Linux is delivered.
+    fn default() -> Self {
+        Self {
+            client: true,
+            client_without_cookie: false,
+            server: false,
+            to_all: false,
+            unasked: false,
+        }
+    }
 }
 
 impl Default for Defaults {

@@ -129,7 +129,6 @@ impl TcpInfo {
         let mss = usize::from(info.snd_mss).max(1);
         let micros =
             |time: std::time::Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
-        let segments = |bytes: u64| bytes.div_ceil(mss as u64) as u32;
         let option = |on: bool, bit| if on { bit } else { 0 };
         let scaled = info.window_scales != (0, 0);
         self.options = option(info.timestamps, OPTION_TIMESTAMPS)
@@ -163,7 +162,7 @@ impl TcpInfo {
         self.reord_seen = info.reordering_seen;
         self.reordering = info.reordering_segments;
         self.min_rtt = info.min_rtt.map_or(u32::MAX, micros);
-        self.delivered = segments(info.bytes_acked) + info.sacked_segments;
+        self.delivered = info.delivered_segments;
         self.pmtu = info.path_mtu;
         self.rtt = info.rtt.map_or(0, micros);
         self.rttvar = info.rtt.map_or(self.rttvar, |_| micros(info.rttvar));

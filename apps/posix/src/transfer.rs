@@ -8,6 +8,7 @@ use outlive::tcp::{Error, Tcb};
 use crate::descriptor::{Descriptor, Object};
 use crate::driver::Limit;
 use crate::errno::{Errno, Result};
+use crate::fast_open::Opened;
 use crate::socket::Socket;
 use crate::sockets::Sockets;
 
@@ -17,6 +18,21 @@ impl Sockets {
     /// # Errors
     /// `EBADF`, `ENOTSOCK`, `ENOTCONN`, `EPIPE`, `EAGAIN`, and why the connection ended.
     pub fn send(&self, descriptor: Descriptor, parts: &[&[u8]], flags: i32) -> Result<usize> {
+        self.send_to(descriptor, parts, flags, &[])
+    }
+
+    /// As [`Sockets::send`], to a named peer: a connection has one already, so that only Fast Open
+    /// (`MSG_FASTOPEN`) uses the name.
+    ///
+    /// # Errors
+    /// As [`Sockets::send`]; of Fast Open `EOPNOTSUPP`, `EINPROGRESS`, `EALREADY`, `EISCONN`, and those of `connect`.
+    pub fn send_to(
+        &self,
+        descriptor: Descriptor,
+        parts: &[&[u8]],
+        flags: i32,
+        name: &[u8],
+    ) -> Result<usize> {
         let socket = self.find(descriptor)?;
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let mut writing = Writing {
@@ -33,6 +49,10 @@ impl Sockets {
         };
         let nonblocking = nonblocking || flags & libc::MSG_DONTWAIT != 0;
         let limit = self.limit(nonblocking, timeout);
+        let opens = flags & libc::MSG_FASTOPEN != 0 || socket.inner.lock().holds_syn();
+        if opens && let Opened::Begun = self.open_with(&socket, &mut writing, limit, name)? {
+            return Ok(writing.done);
+        }
         let ended = self.until(limit, |cx| self.try_send(&socket, &mut writing, cx));
         match ended {
             Some(Ok(())) => Ok(total),
@@ -178,7 +198,7 @@ impl crate::socket::Inner {
 }
 
 /// A write on its way.
-struct Writing<'a> {
+pub(crate) struct Writing<'a> {
     parts: &'a [&'a [u8]],
     total: usize,
     done: usize,
@@ -190,6 +210,24 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
+    /// Bytes taken so far.
+    pub(crate) const fn taken(&self) -> usize {
+        self.done
+    }
+
+    /// Puts in at most so many bytes that may leave with the SYN.
+    pub(crate) fn put_first(&mut self, tcb: &mut Tcb, most: usize) {
+        let most = most.min(self.total);
+        while self.done < most {
+            let rest = self.rest();
+            let part = &rest[..rest.len().min(most - self.done)];
+            match tcb.send_copy(part) {
+                Ok(taken @ 1..) => self.done += taken,
+                _ => break,
+            }
+        }
+    }
+
     fn put(&mut self, tcb: &mut Tcb, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if tcb.is_opening() {
             let _ = tcb.poll_writable(cx);

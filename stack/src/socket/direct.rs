@@ -53,6 +53,22 @@ impl Direct {
         Ok(connection)
     }
 
+    /// As [`Direct::connect`], but the SYN does not leave before [`Tcb::release_syn`].
+    ///
+    /// # Errors
+    /// As [`Tcp::connect`].
+    pub fn connect_held(
+        &self,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        options: SocketOptions,
+    ) -> Result<Arc<Connection>, Error> {
+        let now = self.stack.now();
+        let connection = self.tcp().connect(now, local, remote, options)?;
+        connection.tcb.lock().hold_syn();
+        Ok(connection)
+    }
+
     /// Accepts connections to `local` from now on.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 use std::num::NonZeroU32;
 
 use super::state::State;
-use super::tcb::{NEVER, Tcb};
+use super::tcb::{FIRST_BYTE, NEVER, Tcb};
 use super::{Error, Flags, Segment};
 use crate::counters::Counter;
 use crate::time::Instant;
@@ -54,7 +54,7 @@ impl Tcb {
         let before = self.state;
         let done = match self.state {
             State::Closed => Err(Arrival::Dropped(Counter::TcpDropState)),
-            State::SynSent => self.arrives_in_syn_sent(now, &segment),
+            State::SynSent => self.arrives_in_syn_sent(now, segment),
             _ => self.arrives(now, segment),
         };
         self.check();
@@ -219,6 +219,8 @@ impl Tcb {
         if segment.flags.contains(Flags::ACK) {
             segment.flags = Flags(segment.flags.0 & !Flags::SYN.0);
             segment.seq = segment.seq.wrapping_add(1);
+            // Its SYN was heard before.
+            self.set_duplicate(0, FIRST_BYTE);
             self.acknowledge_now();
             return Ok(());
         }

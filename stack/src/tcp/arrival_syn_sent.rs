@@ -1,6 +1,6 @@
 //! A segment arrives in SYN-SENT (RFC 9293 §3.10.7.3), and what the peer's SYN settles for good.
 
-use super::arrival::{Arrival, Stop};
+use super::arrival::{Arrival, Place, Stop};
 use super::congestion::{Congestion, initial_window};
 use super::settings::MAX_WINDOW_SCALE;
 use super::state::State;
@@ -16,9 +16,9 @@ impl Tcb {
     pub(super) fn arrives_in_syn_sent(
         &mut self,
         now: Instant,
-        segment: &Segment,
+        segment: Segment,
     ) -> Result<(), Stop> {
-        let acked = self.first_ack(segment)?;
+        let acked = self.first_ack(now, &segment)?;
         let acknowledged = acked.is_some();
         if segment.flags.contains(Flags::RST) {
             return Err(self.second_rst(acknowledged));
@@ -26,24 +26,56 @@ impl Tcb {
         if !segment.flags.contains(Flags::SYN) {
             return Err(Arrival::Dropped(Counter::TcpDropState));
         }
-        self.fourth_syn_in_syn_sent(now, segment, acked);
+        self.fourth_syn_in_syn_sent(now, &segment, acked);
+        if acked.is_none() {
+            // What came with a SYN that crossed ours will come again.
+            return Ok(());
+        }
+        self.text_of_syn_ack(now, segment)
+    }
+
+    /// Fifth: data and FIN that came with the SYN-ACK, be it unasked for.
+    fn text_of_syn_ack(&mut self, now: Instant, segment: Segment) -> Result<(), Stop> {
+        let fin = segment.flags.contains(Flags::FIN);
+        let data_end = FIRST_BYTE + segment.payload.len() as u64;
+        let place = Place {
+            start: 0,
+            data: FIRST_BYTE,
+            end: data_end + u64::from(fin),
+        };
+        if !segment.payload.is_empty() {
+            self.seventh_text(now, segment, place)?;
+        }
+        if fin {
+            self.eighth_fin(now, fin, place);
+        }
         Ok(())
     }
 
     /// First: an ACK must be for our SYN, and perhaps for data that went with it. Up to where, when there is one.
-    fn first_ack(&mut self, segment: &Segment) -> Result<Option<u64>, Stop> {
+    fn first_ack(&mut self, now: Instant, segment: &Segment) -> Result<Option<u64>, Stop> {
         if !segment.flags.contains(Flags::ACK) {
             return Ok(None);
         }
         let sent = FIRST_BYTE..=self.snd.nxt;
         let acked = self.our_position(segment.ack);
-        if let Some(acked) = acked.filter(|acked| sent.contains(acked)) {
+        if let Some(acked) = acked.filter(|acked| sent.contains(acked))
+            && self.echoes_our_syn(now, segment)
+        {
             return Ok(Some(acked));
         }
         if !segment.flags.contains(Flags::RST) {
             self.pending.refusal = Some(segment.ack);
         }
         Err(Arrival::Dropped(Counter::TcpDropState))
+    }
+
+    /// False for the echo of a time at which we sent no SYN: what answers somebody else's, or nobody's (as Linux).
+    fn echoes_our_syn(&self, now: Instant, segment: &Segment) -> bool {
+        let echo = segment.options.timestamps.map_or(0, |(_, echo)| echo);
+        let first = self.timestamps.value(self.statistics.progress_at);
+        let since = |value: u32| value.wrapping_sub(first);
+        !self.timestamps.on || echo == 0 || since(echo) <= since(self.timestamps.value(now))
     }
 
     /// Second: a RST is believed if it acknowledges our SYN.
@@ -58,13 +90,16 @@ impl Tcb {
     /// Fourth: the peer's SYN. With the ACK of ours the connection stands; without, both opened at once.
     fn fourth_syn_in_syn_sent(&mut self, now: Instant, segment: &Segment, acked: Option<u64>) {
         self.synchronize(now, segment);
-        self.learn_fast_open(segment);
         if let Some(acked) = acked {
-            self.note_syn_data(acked);
+            self.learn_fast_open(segment, acked);
             self.acknowledge_syn(now, segment, acked);
             self.send_queue.release_to(acked);
-            self.send_again_as_new();
             self.establish(now, segment);
+            // Data that went with our SYN, and was not taken.
+            if self.snd.nxt > self.snd.una {
+                self.resegment(now);
+                self.timers.start_retransmit(now + self.rtt.rto());
+            }
             self.acknowledge_now();
         } else {
             self.enter(State::SynReceived);
@@ -117,6 +152,7 @@ impl Tcb {
     /// ESTABLISHED: our SYN is acknowledged.
     pub(super) fn establish(&mut self, now: Instant, segment: &Segment) {
         let syn_was_lost = self.statistics.retries > 0;
+        let had_begun = self.is_early();
         self.enter(State::Established);
         self.pending.syn = false;
         self.statistics.retries = 0;
@@ -130,7 +166,9 @@ impl Tcb {
             self.snd.wnd = u32::from(segment.window) << self.snd.scale;
             self.snd.max_wnd = self.snd.max_wnd.max(self.snd.wnd);
         }
-        self.begin_congestion_control(syn_was_lost);
+        if !had_begun {
+            self.begin_congestion_control(syn_was_lost);
+        }
         self.snd.wl1 = segment.seq;
         self.snd.wl2 = segment.ack;
         if self.snd.fin {
@@ -141,7 +179,7 @@ impl Tcb {
 
     /// The initial window, now that the segment size is known; one segment if the SYN was lost (RFC 5681
     /// §3.1).
-    fn begin_congestion_control(&mut self, syn_was_lost: bool) {
+    pub(super) fn begin_congestion_control(&mut self, syn_was_lost: bool) {
         self.apply_mss();
         let mss = usize::from(self.effective_mss());
         let segments = self.settings.config().initial_window_segments;

@@ -198,6 +198,10 @@ impl Tcb {
             tracing::debug!(?now, before, after, "smaller segments from here on");
             self.resegment(now);
         }
+        if self.awaits_syn_data() {
+            // A SYN that was too large goes again without what made it so (as Linux).
+            self.pending.syn = true;
+        }
         self.check();
     }
 }

@@ -2,6 +2,7 @@
 //! good ones: everything that helps is on.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::congestion::Algorithm;
@@ -9,7 +10,7 @@ pub use super::ecn::Ecn;
 use crate::replication::Survival;
 
 /// Choices for all connections of a stack.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Offer and accept selective acknowledgements (RFC 2018).
     pub sack: bool,
@@ -189,6 +190,8 @@ pub struct SocketOptions {
     /// When opened by us: ask for a Fast Open cookie, and send what was written before the SYN along with it once there is one
     /// (RFC 7413). It may arrive twice.
     pub fast_open: bool,
+    /// With [`SocketOptions::fast_open`]: data goes with the SYN without a cookie, to servers that want none (RFC 7413 §5).
+    pub fast_open_without_cookie: bool,
     /// How the congestion window moves.
     pub algorithm: Algorithm,
     /// Segments leave spread over the round trip; with BBR they do always.
@@ -199,6 +202,8 @@ pub struct SocketOptions {
     pub ttl: u8,
     /// DSCP, in the upper six bits.
     pub tos: u8,
+    /// What holds for this connection, as far as that is about connections, instead of what holds for all of the stack.
+    pub protocol: Option<Arc<Config>>,
 }
 
 impl Default for SocketOptions {
@@ -215,6 +220,8 @@ impl Default for SocketOptions {
             syn_retries: None,
             max_segment_size: None,
             fast_open: false,
+            fast_open_without_cookie: false,
+            protocol: None,
             algorithm: Algorithm::default(),
             pacing: false,
             max_pacing_rate: None,
@@ -242,6 +249,8 @@ pub struct ListenOptions {
     pub fast_open: bool,
     /// Take it even from peers without a cookie: for networks where nobody lies about his address (RFC 7413 §5).
     pub fast_open_to_all: bool,
+    /// Keys its cookies instead of [`Config::fast_open_secret`].
+    pub fast_open_secret: Option<Secret>,
     /// The ACK that completes a handshake without data is not heard until the SYN-ACK was sent again so often (like
     /// `TCP_DEFER_ACCEPT`): a connection is accepted with the first data, or when that does not come.
     pub defer_accept_retries: u8,
@@ -261,6 +270,7 @@ impl Default for ListenOptions {
             syn_cookies: true,
             fast_open: false,
             fast_open_to_all: false,
+            fast_open_secret: None,
             defer_accept_retries: 0,
             socket: SocketOptions::default(),
             survival: Survival::default(),

@@ -82,6 +82,8 @@ pub struct Info {
     pub timeouts: u32,
     /// Bytes sent and acknowledged.
     pub bytes_acked: u64,
+    /// Segments that the peer is known to have, as far as full-sized ones would make it; the SYN with its data is one.
+    pub delivered_segments: u32,
     /// Bytes received in order.
     pub bytes_received: u64,
     /// Bytes written and not yet acknowledged.
@@ -126,6 +128,18 @@ impl Tcb {
             Phase::Over if self.count(|piece| piece.fate != Fate::Outstanding) > 0 => Repair::Doubt,
             Phase::Over => Repair::Nothing,
         }
+    }
+
+    fn delivered_segments(&self) -> u32 {
+        if self.snd.una == 0 {
+            return 0;
+        }
+        let bytes = self
+            .send_queue
+            .start()
+            .saturating_sub(FIRST_BYTE + self.syn_data_taken());
+        let sacked = self.count(|piece| piece.fate == Fate::Sacked);
+        1 + bytes.div_ceil(u64::from(self.effective_mss())) as u32 + sacked
     }
 
     /// Segments of what is in flight that `is_one` picks.
@@ -180,6 +194,7 @@ impl Tcb {
             retransmitted_segments: self.snd.retransmitted_segments,
             timeouts: u32::from(self.statistics.timeouts),
             bytes_acked: self.send_queue.start().saturating_sub(1),
+            delivered_segments: self.delivered_segments(),
             bytes_received: self.receive_queue.next() - 1,
             send_queue_bytes: self.send_queue.len(),
             unsent_bytes: self

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-use super::config::{ListenOptions, SocketOptions};
+use super::config::{ListenOptions, Secret, SocketOptions};
 use super::table::ById;
 use super::{Connection, Error, FourTuple};
 use crate::counters::Counter;
@@ -36,7 +36,8 @@ pub struct Listener {
     syn_cookies: bool,
     /// Takes data with a SYN, and even from peers without a cookie.
     fast_open: AtomicBool,
-    pub(super) fast_open_to_all: bool,
+    fast_open_to_all: AtomicBool,
+    fast_open_secret: Mutex<Option<Secret>>,
     defer_accept_retries: AtomicU8,
     /// Until when (in milliseconds of their clock) cookies may come back.
     cookies_until_ms: AtomicU64,
@@ -89,7 +90,8 @@ impl Listener {
             max_half_open: options.max_half_open.max(1),
             syn_cookies: options.syn_cookies,
             fast_open: AtomicBool::new(options.fast_open),
-            fast_open_to_all: options.fast_open_to_all,
+            fast_open_to_all: AtomicBool::new(options.fast_open_to_all),
+            fast_open_secret: Mutex::new(options.fast_open_secret),
             defer_accept_retries: AtomicU8::new(options.defer_accept_retries),
             cookies_until_ms: AtomicU64::new(0),
             socket: Mutex::new(Arc::new(options.socket)),
@@ -129,6 +131,24 @@ impl Listener {
 
     pub(super) fn opens_fast(&self) -> bool {
         self.fast_open.load(Ordering::Relaxed)
+    }
+
+    /// As [`ListenOptions::fast_open_to_all`], from now on.
+    pub fn set_fast_open_to_all(&self, on: bool) {
+        self.fast_open_to_all.store(on, Ordering::Relaxed);
+    }
+
+    pub(super) fn opens_fast_to_all(&self) -> bool {
+        self.fast_open_to_all.load(Ordering::Relaxed)
+    }
+
+    /// As [`ListenOptions::fast_open_secret`], from now on.
+    pub fn set_fast_open_secret(&self, secret: Option<Secret>) {
+        *self.fast_open_secret.lock() = secret;
+    }
+
+    pub(super) fn fast_open_key(&self) -> Option<Secret> {
+        *self.fast_open_secret.lock()
     }
 
     /// As [`ListenOptions::defer_accept_retries`], from now on.

@@ -203,8 +203,8 @@ impl TcpReader {
             tcb.hints.challenged = false;
             tcb.pending.ack = ack_was_due;
         }
-        if let Some(cookie) = tcb.take_learned_cookie() {
-            self.tcp.fast_open.take(connection.id.remote, cookie);
+        if let Some(lesson) = tcb.take_lesson() {
+            self.tcp.fast_open.learn(now, connection.id.remote, lesson);
         }
         tcb.take_wakers(&mut outcome.wakers);
         let state = tcb.state();

@@ -118,7 +118,7 @@ impl Tcb {
         }
     }
 
-    fn set_duplicate(&mut self, start: u64, end: u64) {
+    pub(super) fn set_duplicate(&mut self, start: u64, end: u64) {
         self.rcv.duplicate = start;
         self.rcv.duplicate_bytes = (end - start) as u32;
     }

@@ -324,14 +324,13 @@ impl Tcb {
         }
     }
 
-    /// The stretch to send again next, at most `room` bytes of it.
+    /// The stretch to send again next, if there is room in the congestion window for some of it.
     pub(super) fn next_retransmission(&self, room: u64) -> Option<(u64, u64)> {
         let recovery = self.recovery.as_ref().filter(|it| !it.new_first)?;
         let mss = u64::from(self.effective_mss());
         if !recovery.forced && room < mss {
             return None;
         }
-        let (start, end) = self.transit.as_ref()?.flight.first_lost()?;
-        Some((start, end.min(start + room.max(mss))))
+        self.transit.as_ref()?.flight.first_lost()
     }
 }

@@ -6,6 +6,7 @@
 
 use super::Error;
 use super::congestion::CongestionControl;
+use super::state::State;
 use super::tcb::Tcb;
 
 /// Largest piece, in bytes.
@@ -131,7 +132,8 @@ impl Tcb {
 
     /// Queues a copy of `bytes`, for which there is room; a piece that is full is sent by itself.
     pub(super) fn push_in_pieces(&mut self, bytes: &[u8]) {
-        if self.bookkeeping() == 0 {
+        // How large a piece is turns out with the handshake.
+        if self.bookkeeping() == 0 || self.state == State::SynSent {
             self.send_queue.push_copy(bytes);
             return;
         }

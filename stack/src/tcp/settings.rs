@@ -221,6 +221,12 @@ impl Tcb {
         self.settings.change(|options| options.fin_wait_2 = wait);
     }
 
+    /// SYN retransmissions before giving up; the stack's choice without.
+    pub fn set_syn_retries(&mut self, retries: Option<u8>) {
+        self.settings
+            .change(|options| options.syn_retries = retries);
+    }
+
     /// Hops that datagrams of this connection may take (MUST-49).
     pub fn set_ttl(&mut self, ttl: u8) {
         self.settings.change(|options| options.ttl = ttl);

@@ -193,8 +193,10 @@ impl Tcp {
             let parameters =
                 self.parameters(&id, path, Arc::clone(&options), Survival::Unprotected);
             let mut tcb = Tcb::connect(parameters, now, self.isn.isn(now, &id));
-            if options.fast_open {
-                tcb.ask_for_fast_open(self.fast_open.option_for(to));
+            if options.fast_open
+                && let Some(offer) = self.fast_open.offer_for(now, to)
+            {
+                tcb.open_actively_fast(offer, &options);
             }
             let connection = Arc::new(Connection::new(id, tcb));
             self.table.insert(&connection).then_some(connection)
@@ -264,8 +266,9 @@ impl Tcp {
         survival: Survival,
     ) -> Parameters {
         let terms = self.gate.as_ref().and_then(|_| survival.terms());
+        let config = options.protocol.as_ref().unwrap_or(&self.config);
         Parameters {
-            config: Arc::clone(&self.config),
+            config: Arc::clone(config),
             options,
             path,
             timestamp_offset: self.isn.timestamp_offset(id),
@@ -306,10 +309,11 @@ impl Tcp {
             return None;
         }
         let cookie = syn.options.fast_open.as_ref();
-        let to_all = listener.fast_open_to_all && (cookie.is_some() || !syn.payload.is_empty());
-        if !to_all && !self.fast_open.is_good(id, cookie?) {
+        let to_all = listener.opens_fast_to_all() && (cookie.is_some() || !syn.payload.is_empty());
+        let key = listener.fast_open_key();
+        if !to_all && !self.fast_open.is_good(id, key, cookie?) {
             return Some(FastOpening {
-                option: Some(self.fast_open.give(id)),
+                option: Some(self.fast_open.give(id, key)),
                 experiment: syn.options.fast_open_experiment,
                 ..FastOpening::default()
             });

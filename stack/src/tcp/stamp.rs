@@ -48,7 +48,7 @@ impl Tcb {
         };
         self.mark(draft.len, &mut segment);
         let mss = self.effective_mss();
-        if draft.len > usize::from(mss) {
+        if draft.len > usize::from(mss) && !draft.flags.contains(Flags::SYN) {
             segment.segment_bytes = Some(mss);
             // The end of a burst: whoever merges segments on the other side hands them over then (as Linux).
             segment.flags = segment.flags.with(Flags::PSH);

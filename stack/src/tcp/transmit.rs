@@ -96,7 +96,7 @@ impl Tcb {
             self.forget_fast_open();
             self.note_sent_again(now, 0, 1);
         } else {
-            self.note_sent(now, FIRST_BYTE + len as u64);
+            self.note_syn_sent(now, len);
         }
         if !self.timers.retransmitting() {
             self.timers.start_retransmit(now + self.rtt.rto());
@@ -117,7 +117,7 @@ impl Tcb {
     /// Something to be sent again, if the congestion window lets it.
     fn retransmit(&mut self, now: Instant) -> Option<TxSegment> {
         let room = self.cwnd().saturating_sub(self.in_flight());
-        let (start, mut end) = self.next_retransmission(room)?;
+        let (start, mut whole) = self.next_retransmission(room)?;
         let forced = self.recovery.as_ref().is_some_and(|it| it.forced);
         if !forced && !self.pacing_allows(now) {
             return None;
@@ -125,7 +125,7 @@ impl Tcb {
         if start < self.send_queue.end() {
             let reach = self.send_queue.reach(start);
             let with_fin = u64::from(reach == self.send_queue.end());
-            end = end.min(reach + with_fin);
+            whole = whole.min(reach + with_fin);
         }
         let mss = u64::from(self.effective_mss());
         // Nothing beyond a window that shrank, but for the first segment (SHLD-15, SHLD-16).
@@ -135,8 +135,9 @@ impl Tcb {
         }
         let small = self.small_retransmission(start);
         let most = small.unwrap_or((self.max_payload() as u64).max(mss));
-        end = end.min(start + most).min(window_end.max(start + mss));
-        if end - start > mss {
+        let room = most.min(room.max(mss));
+        let mut end = whole.min(start + room).min(window_end.max(start + mss));
+        if end < whole && end - start > mss {
             end -= (end - start) % mss;
         }
         let segment = self.send_again(now, start, end, mss)?;
@@ -188,7 +189,10 @@ impl Tcb {
             draft.len = self.send_queue.slices(from, want, &mut draft.payload);
         }
         let end = from + draft.len as u64;
-        if draft.len > 0 && end < data_end && self.send_queue.ends_record(end) {
+        if draft.len > 0
+            && end < data_end
+            && (self.send_queue.ends_record(end) || self.ends_syn_data(end))
+        {
             draft.flags = draft.flags.with(Flags::PSH);
         }
         if end == data_end {

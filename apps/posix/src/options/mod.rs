@@ -1,6 +1,7 @@
 //! `getsockopt` and `setsockopt`: values as the bytes that the caller's memory holds, one file for each
 //! level.
 
+mod fast_open;
 mod ip_level;
 mod socket_level;
 mod tcp_level;

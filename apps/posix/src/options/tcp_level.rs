@@ -6,6 +6,7 @@ use outlive::socket::Direct;
 use outlive::tcp::State;
 use zerocopy::IntoBytes;
 
+use super::fast_open::{self, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_KEY, TCP_FASTOPEN_NO_COOKIE};
 use super::{Value, int};
 use crate::choices::{algorithm_named, name_of};
 use crate::errno::{Errno, Result};
@@ -53,7 +54,10 @@ impl Sockets {
                 choices.syn_count
             }),
             libc::TCP_LINGER2 => Value::Int(choices.linger2),
-            libc::TCP_FASTOPEN => Value::Int(choices.fast_open_queue as i32),
+            libc::TCP_FASTOPEN
+            | TCP_FASTOPEN_CONNECT
+            | TCP_FASTOPEN_KEY
+            | TCP_FASTOPEN_NO_COOKIE => fast_open::get(self, inner, name),
             libc::TCP_DEFER_ACCEPT => Value::Int(seconds_of(choices.defer_accept_retries)),
             libc::TCP_WINDOW_CLAMP => Value::Int(choices.window_clamp as i32),
             libc::TCP_QUICKACK => Value::flag(choices.quick_ack),
@@ -72,6 +76,9 @@ impl Sockets {
     pub(super) fn set_tcp_option(&self, inner: &mut Inner, name: i32, value: &[u8]) -> Result<()> {
         if name == libc::TCP_CONGESTION {
             return set_congestion(inner, value);
+        }
+        if name == TCP_FASTOPEN_KEY {
+            return fast_open::set_key(inner, value);
         }
         let value = int(value)?;
         let on = value != 0;
@@ -148,7 +155,9 @@ impl Sockets {
                     return Err(Errno(libc::EINVAL));
                 }
                 inner.choices.syn_count = value;
-                inner.choices.tcp.syn_retries = Some(value as u8);
+                let retries = Some(value as u8);
+                inner.choices.tcp.syn_retries = retries;
+                inner.change(direct, |tcb| tcb.set_syn_retries(retries));
             }
             libc::TCP_LINGER2 => {
                 let (default, seconds) = (
@@ -167,7 +176,9 @@ impl Sockets {
                     listener.set_defer_accept(retries);
                 }
             }
-            libc::TCP_FASTOPEN => set_fast_open(inner, value)?,
+            libc::TCP_FASTOPEN => fast_open::set_queue(inner, value)?,
+            TCP_FASTOPEN_CONNECT => fast_open::set_connect(self, inner, value)?,
+            TCP_FASTOPEN_NO_COOKIE => fast_open::set_without_cookie(inner, value)?,
             libc::TCP_WINDOW_CLAMP => set_window_clamp(direct, inner, value)?,
             TCP_INQ => {
                 if !(0..=1).contains(&value) {
@@ -179,18 +190,6 @@ impl Sockets {
         }
         Ok(())
     }
-}
-
-fn set_fast_open(inner: &mut Inner, value: i32) -> Result<()> {
-    let queue = u32::try_from(value).map_err(|_| Errno(libc::EINVAL))?;
-    if matches!(inner.phase, Phase::Connected(_)) {
-        return Err(Errno(libc::EINVAL));
-    }
-    inner.choices.fast_open_queue = queue;
-    if let Phase::Listening(listener) = &inner.phase {
-        listener.set_fast_open(inner.choices.opens_fast());
-    }
-    Ok(())
 }
 
 fn set_window_clamp(direct: &Direct, inner: &mut Inner, value: i32) -> Result<()> {

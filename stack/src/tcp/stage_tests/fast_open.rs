@@ -3,7 +3,7 @@
 use super::*;
 use crate::replication::Survival;
 
-fn fast() -> ListenOptions {
+pub(super) fn fast() -> ListenOptions {
     ListenOptions {
         fast_open: true,
         ..ListenOptions::default()
@@ -11,7 +11,7 @@ fn fast() -> ListenOptions {
 }
 
 /// Starts a connection that has written `data` before its SYN leaves, which is in the client's `out` then.
-fn connect(net: &mut Net, data: &[u8]) -> Arc<Connection> {
+pub(super) fn connect(net: &mut Net, data: &[u8]) -> Arc<Connection> {
     let options = SocketOptions {
         fast_open: true,
         ..SocketOptions::default()
@@ -28,22 +28,22 @@ fn connect(net: &mut Net, data: &[u8]) -> Arc<Connection> {
 }
 
 /// The client has a cookie of the server.
-fn acquainted(net: &mut Net, listener: &Listener) {
+pub(super) fn acquainted(net: &mut Net, listener: &Listener) {
     connect(net, b"first");
     net.settle();
     assert_eq!(read_all(&net.accept(listener).unwrap()), b"first");
 }
 
-fn payload_len(sent: &TxDatagram) -> usize {
+pub(super) fn payload_len(sent: &TxDatagram) -> usize {
     sent.frame.payload.iter().map(Bytes::len).sum()
 }
 
-fn cookie_len(sent: &TxDatagram) -> Option<usize> {
+pub(super) fn cookie_len(sent: &TxDatagram) -> Option<usize> {
     header(sent).options.fast_open.map(|cookie| cookie.len())
 }
 
 /// Hands the client's frames to the server, and what it answers stays there.
-fn to_server(net: &mut Net) {
+pub(super) fn to_server(net: &mut Net) {
     let up = arrivals(&std::mem::take(&mut net.client.out));
     net.server.receive(net.now, up);
 }

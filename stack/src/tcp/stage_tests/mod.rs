@@ -7,6 +7,7 @@ mod connecting;
 mod cookies;
 mod errors;
 mod fast_open;
+mod fast_open_client;
 mod fields;
 mod goodput;
 mod memory;

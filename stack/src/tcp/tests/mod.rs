@@ -7,6 +7,7 @@ mod closing;
 mod delayed_ack;
 mod ecn;
 mod errors;
+mod fast_open;
 mod gate;
 mod hostile;
 mod karn;
