@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use outlive::counters::Counter;
 use outlive::engine::{Config, Stack, Stepped};
 use outlive_driver::{Capabilities, Instant, RxFrame, TxFrame};
 
@@ -13,6 +14,11 @@ pub trait Node {
     fn mtu(&self) -> usize;
     /// True when the watcher holds it to every rule; foreign stacks are only asked for whole frames.
     fn strict(&self) -> bool;
+    /// True once it has dropped packets of its own before they reached the wire, because its neighbour did not say
+    /// where it is: the wire sees a gap there until they are sent again.
+    fn has_lost_frames(&self) -> bool {
+        false
+    }
     /// Hands it frames that arrived.
     fn receive(&mut self, now: Instant, frames: &mut Vec<RxFrame>);
     /// Lets it do what is due; appends the frames that it sends.
@@ -73,6 +79,11 @@ impl Node for OurNode {
 
     fn strict(&self) -> bool {
         true
+    }
+
+    fn has_lost_frames(&self) -> bool {
+        let stack = self.stepped.stack();
+        stack.counters().get(Counter::NeighbourDropUnresolved) > 0
     }
 
     fn receive(&mut self, now: Instant, frames: &mut Vec<RxFrame>) {

@@ -13,7 +13,7 @@ use outlive_driver::{Instant, Medium, Random, RxFrame, TxFrame};
 use super::node::Node;
 use super::offload::wire_frames;
 use super::tasks::{Clock, Spawner, Tasks};
-use super::watcher::Watcher;
+use super::watcher::{Sender, Watcher};
 use crate::decode::{Decoded, decode};
 
 /// Frames that wait for a frozen host, as in the queue of its network card.
@@ -385,7 +385,13 @@ impl World {
         let now = self.now();
         let wire = wire_frames(frame)
             .map_err(|what| self.violation(&format!("host {from} sends: {what}")))?;
-        let (mtu, strict) = (self.hosts[from].node.mtu(), self.hosts[from].node.strict());
+        let node = &self.hosts[from].node;
+        let mtu = node.mtu();
+        let sender = Sender {
+            strict: node.strict(),
+            loses: node.has_lost_frames(),
+            ..Sender::default()
+        };
         for bytes in &wire {
             self.trace("sends", from, bytes);
             if let Some(recorded) = &mut self.recorded {
@@ -394,7 +400,7 @@ impl World {
             if !self.watching {
                 continue;
             }
-            if let Err(what) = self.watcher.sent(bytes, mtu, strict) {
+            if let Err(what) = self.watcher.sent_by(bytes, mtu, sender) {
                 return Err(self.violation(&format!("host {from} sends: {what}")));
             }
         }
