@@ -47,7 +47,7 @@ pub(super) struct Recovery {
     pub forced: bool,
     /// End of a segment that was sent so small that it fits every path, after larger ones had vanished.
     pub small_end: u64,
-    /// It arrived, and nothing larger since.
+    /// It arrived, and no full-sized one since.
     pub small_passed: bool,
 }
 
@@ -111,7 +111,10 @@ impl Tcb {
         if let Some(recovery) = &mut self.recovery {
             recovery.new_first = false;
             if news.acked > 0 {
-                recovery.small_passed = self.snd.una == recovery.small_end;
+                // The rest of the segment that it was cut from says nothing of larger ones.
+                let larger = news.acked >= u64::from(self.snd.mss);
+                recovery.small_passed &= !larger;
+                recovery.small_passed |= self.snd.una == recovery.small_end;
             }
         }
         self.take_back(news);

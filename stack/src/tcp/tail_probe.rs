@@ -108,6 +108,8 @@ impl Tcb {
             let last = *self.transit(now).flight.last_unsacked()?;
             let small = u64::from(last.segments.saturating_sub(1)) * mss;
             let start = (last.start + small).min(last.end.saturating_sub(1));
+            // The path may have become narrower since it was sent.
+            let start = start.max(last.end.saturating_sub(mss));
             self.send_again(now, start.max(last.start), last.end, mss)
         } else {
             let reach = self.send_queue.reach(self.snd.nxt);

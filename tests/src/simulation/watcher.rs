@@ -23,6 +23,8 @@ type Key = (SocketAddrV4, SocketAddrV4);
 #[derive(Debug, Default)]
 struct Flow {
     iss: u32,
+    /// Its SYN answered one.
+    answers: bool,
     mss: Option<u16>,
     window_scale: Option<u8>,
     sack_permitted: bool,
@@ -270,12 +272,20 @@ impl Watcher {
             // The ports are used again: what the other end still says is about the earlier connection. (A new
             // SYN-ACK is another answer to the same SYN, as long as no answer was acknowledged.)
             let back = (key.1, key.0);
-            let acknowledged = self.flows.get(&back).is_some_and(|flow| flow.last_ack > 0);
-            if known.is_some() && (segment.ack.is_none() || acknowledged) {
+            let other = self.flows.get(&back);
+            let earlier = match (known, segment.ack) {
+                (Some(_), None) => true,
+                (Some(_), Some(_)) => other.is_some_and(|flow| flow.last_ack > 0),
+                // It answered a SYN that came late, when its connection was over already.
+                (None, None) => other.is_some_and(|flow| flow.answers),
+                (None, Some(_)) => false,
+            };
+            if earlier {
                 self.flows.remove(&back);
             }
             let flow = Flow {
                 iss: segment.seq,
+                answers: segment.ack.is_some(),
                 ..Flow::default()
             };
             self.flows.insert(key, flow);
@@ -564,6 +574,22 @@ mod tests {
             let error = Wire::connected().carry(&frame).expect_err(rule);
             assert!(error.contains(rule), "{rule}: {error}");
         }
+    }
+
+    #[test]
+    fn who_still_answers_a_late_syn_says_nothing_of_the_next_connection() {
+        let mut wire = Wire::connected();
+        wire.carry(&frame(2, "F.", 501, 101, 1000, b"")).unwrap();
+        wire.carry(&frame(1, "F.", 101, 502, 1000, b"")).unwrap();
+        // The first SYN arrives once more, with the server having forgotten the connection.
+        wire.carry(&frame(2, "S.", 9500, 101, 1000, b"")).unwrap();
+        wire.carry(&frame(1, "S", 7100, 0, 1000, b"")).unwrap();
+        wire.carry(&frame(2, ".", 9501, 101, 1000, b"")).unwrap();
+        // After that it is held to everything.
+        wire.carry(&frame(2, "S.", 20_500, 7101, 1000, b""))
+            .unwrap();
+        let error = wire.carry(&frame(2, ".", 20_501, 7102, 1000, b""));
+        assert!(error.unwrap_err().contains("covers what did not arrive"));
     }
 
     #[test]

@@ -272,6 +272,59 @@ fn a_black_hole_is_suspected_when_full_segments_vanish() {
 }
 
 #[test]
+fn a_black_hole_that_was_left_by_too_small_a_step_is_suspected_again() {
+    let mut pair = Pair::established(defaults(), defaults());
+    // As large as what is left of a segment when what fits every path was cut from it.
+    pair.filter = Box::new(|sent| {
+        if sent.len() > 960 {
+            Fate::Drop
+        } else {
+            Fate::Deliver
+        }
+    });
+    pair.write(CLIENT, &[1; 14_480]);
+    for step in [1280, 1000] {
+        let mut suspected = false;
+        let end = pair.now + Duration::from_secs(600);
+        pair.run_until(end, |pair| {
+            suspected |= pair.tcb(CLIENT).take_hints().black_hole;
+            suspected
+        });
+        assert!(suspected, "before {step}");
+        let now = pair.now;
+        pair.tcb(CLIENT).on_path_change(now, &path(step, step));
+    }
+    pair.run_for(Duration::from_secs(300));
+    assert_eq!(pair.ends[SERVER].received.len(), 14_480);
+}
+
+#[test]
+fn the_tail_is_probed_with_no_more_than_the_path_carries_now() {
+    let mut pair = Pair::established(defaults(), defaults());
+    pair.filter = Box::new(|sent| {
+        if sent.len() > 960 {
+            Fate::Drop
+        } else {
+            Fate::Deliver
+        }
+    });
+    pair.write(CLIENT, &[1; 1448]);
+    pair.transmit();
+    let before = pair.sent_by(CLIENT).len();
+    let now = pair.now;
+    // Another connection found out.
+    pair.tcb(CLIENT).on_path_change(now, &path(1000, 1000));
+    pair.run_for(Duration::from_secs(2));
+    assert_eq!(pair.ends[SERVER].received.len(), 1448);
+    let sent = pair.sent_by(CLIENT);
+    assert!(sent.len() > before);
+    for sent in &sent[before..] {
+        assert!(sent.len() <= 948, "{} bytes", sent.len());
+        assert_eq!(sent.segment.segment_bytes, None);
+    }
+}
+
+#[test]
 fn an_outage_is_no_black_hole() {
     for outage_s in [1, 5, 20, 100, 300] {
         let mut pair = Pair::established(defaults(), defaults());

@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 
+use outlive::counters::Counter;
+
 use super::draw::Weather;
 use super::{AFTERMATH, Connection, Life, Stats};
 use crate::decode::name_of;
@@ -86,8 +88,11 @@ impl Life {
             Some(address) => watcher.most_unanswered(name_of(address)),
             None => watcher.most_unanswered_of_all(),
         };
-        // A black hole has used up part of a closed socket's retransmissions before losses come.
-        let enough = if self.circumstances.black_hole {
+        // A black hole has used up part of a closed socket's retransmissions before losses come; a full accept queue
+        // part of a SYN-ACK's.
+        let counters = self.server.stack.counters();
+        let full = counters.get(Counter::TcpDropAcceptQueue) > 0;
+        let enough = if self.circumstances.black_hole || full {
             GIVING_UP / 2
         } else {
             GIVING_UP
