@@ -78,7 +78,13 @@ struct Connection<T> {
 
 /// Serves a connection until its end.
 pub async fn serve<T: Transport>(mut transport: T, server: Arc<Server>, peer: SocketAddr) {
-    let Some(_place) = server.admit() else {
+    // Whose connection was admitted on another host has its place here.
+    let place = if transport.is_continued() {
+        Some(server.take_place())
+    } else {
+        server.admit()
+    };
+    let Some(_place) = place else {
         count(&server.statistics.connections_refused);
         transport.abort();
         return;
@@ -140,7 +146,7 @@ impl<T: Transport> Connection<T> {
     async fn next_request(&mut self) -> Result<Next, Broken> {
         let server = Arc::clone(&self.server);
         let mut stopping = pin!(server.stopping());
-        let mut idle_timer = pin!(self.transport.sleep(self.limits.idle_timeout));
+        let mut idle_timer = pin!(self.transport.patience(self.limits.idle_timeout));
         // Runs from the first byte, so that a client that drips bytes does not prolong it.
         let mut head_timer: Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>> = None;
         loop {
@@ -189,7 +195,12 @@ impl<T: Transport> Connection<T> {
         let mut value = BytesMut::new();
         facts::put_refusal(Refusal::TIMED_OUT, &mut value);
         let mut logged = self.transport.decide(value.freeze()).await;
-        Ok(facts::get_refusal(&mut logged)?)
+        let refusal = facts::get_refusal(&mut logged)?;
+        // The facts of a response are longer: then the other host waited on.
+        if !logged.is_empty() {
+            return Err(Broken::Elsewhere);
+        }
+        Ok(refusal)
     }
 
     /// The facts for a response: the date, and what was seen; or what they were on the host that made the
@@ -299,7 +310,7 @@ impl<T: Transport> Connection<T> {
         if self.transport.shutdown().await.is_err() {
             return Ok(()); // the client was faster, and has all it wanted
         }
-        let timer = self.transport.sleep(self.limits.linger_timeout);
+        let timer = self.transport.patience(self.limits.linger_timeout);
         let transport = &mut self.transport;
         let read_rest = async move {
             while let Ok(bytes) = transport.read().await {
@@ -351,7 +362,7 @@ impl<T: Transport> Connection<T> {
         named: Option<(Identity, u64)>,
     ) -> Result<(), Broken> {
         let length = bytes.len() as u64;
-        let timer = self.transport.sleep(self.limits.stall_timeout);
+        let timer = self.transport.patience(self.limits.stall_timeout);
         let transport = &mut self.transport;
         let sending = async move {
             match named {

@@ -212,6 +212,15 @@ impl Server {
         })
     }
 
+    /// As [`Server::admit`], however many there are.
+    #[must_use]
+    pub fn take_place(self: &Arc<Self>) -> Place {
+        self.connections.send_modify(|open| *open += 1);
+        Place {
+            server: Arc::clone(self),
+        }
+    }
+
     /// Connections that are open.
     #[must_use]
     pub fn connections(&self) -> usize {

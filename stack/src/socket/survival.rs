@@ -57,6 +57,10 @@ impl Handle {
         self.with(|tcb| tcb.poll_decided(cx))
     }
 
+    pub(super) fn poll_leads(&self, cx: &Context<'_>) -> Poll<()> {
+        self.with(|tcb| tcb.poll_leads(cx))
+    }
+
     pub(super) fn quiescent(&self) {
         self.with(Tcb::quiescent);
     }

@@ -182,7 +182,8 @@ impl Tcb {
             resumed.abort |= continuation.abort;
             resumed.sent_to = continuation.sent_to;
             resumed.until = now + super::resume::FORMER_OWNER_FOR;
-            resumed.fin = fin.filter(|&fin| end < fin);
+            // Who decided it is gone: our stream ends there, though the application here has yet to find out.
+            resumed.fin = fin.filter(|&fin| end < fin || !self.snd.fin);
         }
         if let Some(gating) = &mut self.gating {
             gating.application.waiting.announce();
@@ -191,6 +192,7 @@ impl Tcb {
             }
         }
         self.inherit_window(continuation.right_edge);
+        self.reach_decided_fin();
         self.resume(now);
         self.pending.ack = continuation.sent_to > 0;
         self.timers.start_persist(continuation.probe_at);

@@ -384,7 +384,7 @@ impl Tcb {
     /// The value that was logged for the next decision; `Ready(None)` when it is to be decided here and
     /// given to [`Tcb::log_decision`].
     pub fn poll_logged_decision(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
-        let follows = self.is_dormant() && self.error.is_none();
+        let follows = self.follows();
         let Some(surviving) = self.surviving() else {
             return Poll::Ready(None);
         };
@@ -413,6 +413,22 @@ impl Tcb {
         self.send_after_commit(number);
     }
 
+    /// True while another host serves the client and decides, and the application only repeats it here.
+    fn follows(&self) -> bool {
+        self.is_dormant() && self.error.is_none()
+    }
+
+    /// Ready unless another host serves the client: then when this one does, or the connection is over here.
+    pub fn poll_leads(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.follows()
+            && let Some(surviving) = self.surviving()
+        {
+            surviving.waiting.remember(cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
     /// Ready when the former owner decided something before the peer's next byte came: what a handler does
     /// that waits for either. Never on a connection that does not repeat.
     pub fn poll_decided(&mut self, cx: &Context<'_>) -> Poll<()> {
@@ -420,7 +436,9 @@ impl Tcb {
         let Some(surviving) = self.surviving() else {
             return Poll::Pending;
         };
-        if waits && !surviving.decisions.is_empty() {
+        // All that its handler had been shown was shown here, and it did not wait for more.
+        let horizon = surviving.decisions.horizon();
+        if waits && horizon.is_some_and(|horizon| horizon <= surviving.seen) {
             return Poll::Ready(());
         }
         surviving.waiting.remember(cx);

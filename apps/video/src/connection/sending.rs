@@ -196,17 +196,17 @@ impl<T: Transport> Connection<T> {
     /// Waits until the stack needs no slice any more, that is until the client has acknowledged them.
     async fn settle(&mut self, film: &Film, held: &Held) -> Result<(), Broken> {
         let mut before = held.count();
-        let mut waited = Duration::ZERO;
+        let mut stalled = Box::pin(self.transport.patience(self.limits.stall_timeout));
         while before > 0 {
             let timer = self.transport.sleep(LOOK_INTERVAL);
             tokio::select! {
                 biased;
-                () = held.fewer_than(before) => waited = Duration::ZERO,
+                () = held.fewer_than(before) => {
+                    stalled.set(self.transport.patience(self.limits.stall_timeout));
+                }
                 () = self.server.reached(Phase::Cutting) => return Err(Broken::Cut),
-                () = timer => waited += LOOK_INTERVAL,
-            }
-            if waited >= self.limits.stall_timeout {
-                return Err(Broken::Stalled);
+                () = &mut stalled => return Err(Broken::Stalled),
+                () = timer => {}
             }
             // A slice that is gone from the file can be waited for in vain: the driver drops what it
             // cannot read.

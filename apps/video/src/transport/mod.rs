@@ -33,16 +33,27 @@ pub trait Transport: Send {
 
     // What follows matters to connections that outlive their host, and does nothing on others.
 
+    /// As [`Transport::sleep`], for a time-out after which the connection is ended: only whoever serves the client
+    /// loses patience, and not a host that repeats what that one does.
+    fn patience(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
+        self.sleep(duration)
+    }
+
+    /// True when the connection is another host's, or was: it has been admitted there.
+    fn is_continued(&self) -> bool {
+        false
+    }
+
     /// What was decided and does not follow from the input and the content of the films: `value`, or what
     /// the host decided that this one repeats.
     fn decide(&mut self, value: Bytes) -> impl Future<Output = Bytes> + Send {
         std::future::ready(value)
     }
 
-    /// As [`Transport::sleep`], for a time-out while waiting for input that is then told to
+    /// As [`Transport::patience`], for a time-out while waiting for input that is then told to
     /// [`Transport::decide`]: where it is repeated it comes between the same two bytes of input.
     fn input_timeout(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
-        self.sleep(duration)
+        self.patience(duration)
     }
 
     /// A fresh handler could go on from here.

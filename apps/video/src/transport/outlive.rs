@@ -77,19 +77,32 @@ impl Transport for OutliveTransport {
         }
     }
 
-    fn input_timeout(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
-        let timer = self.timers.sleep(duration);
-        let stream = self.stream.clone();
+    fn patience(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
+        let (stream, timers) = (self.stream.clone(), Arc::clone(&self.timers));
         async move {
-            let Some(stream) = stream else {
-                return timer.await;
-            };
-            tokio::select! {
-                biased;
-                () = stream.decided() => {}
-                () = timer => {}
+            // Asked for when it begins to run.
+            let timer = async { timers.sleep(duration).await };
+            match stream {
+                Some(stream) => stream.patience(timer).await,
+                None => timer.await,
             }
         }
+    }
+
+    fn input_timeout(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
+        let (stream, timers) = (self.stream.clone(), Arc::clone(&self.timers));
+        async move {
+            let timer = async { timers.sleep(duration).await };
+            match stream {
+                Some(stream) => stream.input_timeout(timer).await,
+                None => timer.await,
+            }
+        }
+    }
+
+    fn is_continued(&self) -> bool {
+        let stream = self.stream.as_ref();
+        stream.is_some_and(|stream| stream.continuation().is_some())
     }
 
     fn quiescent(&mut self) {

@@ -24,8 +24,11 @@ mod dice;
 const LINES: u64 = 40;
 
 /// Runs `serve` for every connection of a host.
-fn listen<F>(stack: &Stack, survival: Survival, serve: impl Fn(TcpStream) -> F + Send + 'static)
-where
+pub(super) fn listen<F>(
+    stack: &Stack,
+    survival: Survival,
+    serve: impl Fn(TcpStream) -> F + Send + 'static,
+) where
     F: Future<Output = std::io::Result<()>> + Send + 'static,
 {
     let options = ListenOptions {
@@ -95,7 +98,7 @@ async fn receive(stream: &TcpStream, told: &Mutex<Told>, lines: u64) -> std::io:
     Ok(())
 }
 
-fn world(start: impl Fn(&Stack, usize)) -> World {
+pub(super) fn world(start: impl Fn(&Stack, usize)) -> World {
     let mut world = World::new();
     for host in 0..2 {
         start(&world.stack(host), host);

@@ -4,6 +4,7 @@ mod applications;
 mod cluster;
 mod continuing;
 mod invariants;
+mod patience;
 mod storing;
 mod surviving;
 mod world;

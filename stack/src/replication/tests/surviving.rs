@@ -80,6 +80,19 @@ fn without_an_answer_of_the_backup_nothing_leaves() {
 }
 
 #[test]
+fn time_in_which_this_host_stood_still_is_not_held_against_the_backup() {
+    let mut world = pair();
+    world.censor = Box::new(|to, _| to == 1);
+    let _got = ask(&world.stack(CLIENT), vec![(0, 100)]);
+    world.run_for(SECOND);
+    let service = &world.servers[0].service;
+    let waited = service.waiting(world.now).unwrap();
+    let still = Duration::from_millis(300);
+    service.stood_still(still);
+    assert_eq!(service.waiting(world.now), Some(waited - still));
+}
+
+#[test]
 fn a_download_goes_on() {
     let mut world = pair();
     let got = ask(&world.stack(CLIENT), vec![(10, 3_000_000)]);

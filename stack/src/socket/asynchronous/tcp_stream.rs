@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -267,6 +268,26 @@ impl TcpStream {
     /// well, and then takes it for the time-out. Never ready on a connection that does not repeat.
     pub async fn decided(&self) {
         poll_fn(|cx| self.handle.poll_decided(cx)).await;
+    }
+
+    /// Ready when `timer` is, which runs only on the host that serves the client. Whoever follows along does not
+    /// see when the client's bytes come, only when they are told, and so has no patience to lose; should it take
+    /// over, it has all of it from then on. For a time-out after which a connection is ended.
+    pub async fn patience(&self, timer: impl Future<Output = ()>) {
+        poll_fn(|cx| self.handle.poll_leads(cx)).await;
+        timer.await;
+    }
+
+    /// A time-out of a handler that waits for input, and then logs by [`TcpStream::decide`] that it did not
+    /// come: [`TcpStream::patience`] runs out, or another host's handler ran out of its own at this place of
+    /// the client's stream.
+    pub async fn input_timeout(&self, timer: impl Future<Output = ()>) {
+        let (mut patience, mut decided) = (pin!(self.patience(timer)), pin!(self.decided()));
+        poll_fn(|cx| match decided.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => patience.as_mut().poll(cx),
+        })
+        .await;
     }
 
     /// Says that the connection could be continued from here by a fresh handler, with nothing but what comes
