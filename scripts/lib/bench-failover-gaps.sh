@@ -11,7 +11,12 @@ killed=''
 
 disturb_not() { :; }
 
+# The load may have cost the primary its backup for a moment, and then nobody can take over. Fails if that moment was
+# so long that the clients may be about to end.
 disturb_kill() {
+  local start=$EPOCHREALTIME
+  both_ready
+  (((${EPOCHREALTIME/./} - ${start/./}) < 1000000)) || return 1
   host_kill $primary
   killed=$primary
 }
@@ -25,7 +30,6 @@ disturb_handover() {
 took_not() { :; }
 
 took_kill() {
-  wait_for 10 serves $backup || die "nobody serves: $(tail -n 3 "$WORK"/host?.log)"
   status $backup ".last_takeover | {measure: \"took\", label: \"kill\", workload: \"$1\", connections: $2,
     detection_ms, promotion_ms, adopted: .connections}" | jq -c . >>"$WORK/results"
 }
@@ -41,9 +45,28 @@ path_of() { case $1 in download) echo /large ;; request | open) echo /small ;; u
 # Milliseconds between an answer and the next request: at most 5,000 a second of all.
 think_ms() { echo $(($1 > 50 ? $1 / 5 : 10)); }
 
+# Runs of the clients that may be begun anew because nobody could take over.
+MOST_ATTEMPTS=5
+
 # look WORKLOAD N RATE DISTURBANCE: one run of the clients with one disturbance in it; one line of JSON.
 look() {
-  local workload=$1 n=$2 rate=$3 disturbance=$4 client seconds=${SECONDS_EACH:-3}
+  local attempt
+  for ((attempt = 1; attempt <= MOST_ATTEMPTS; attempt++)); do
+    look_once "$@" && return
+    note "not counted: the primary had no backup in the moment of the disturbance ($1, $2 connections)"
+  done
+  die "the primary loses its backup again and again: $(tail -n 3 "$WORK"/host?.log)"
+}
+
+# revive: what was killed comes back.
+revive() {
+  [[ -z $killed ]] || start_host "$killed"
+  killed=''
+}
+
+# look_once WORKLOAD N RATE DISTURBANCE: the same; false if the disturbance found a primary without a backup.
+look_once() {
+  local workload=$1 n=$2 rate=$3 disturbance=$4 client seconds=${SECONDS_EACH:-3} status=0
   both_ready
   [[ $disturbance != not ]] || seconds=2
   in_netns client "$OUTLIVE" perf gaps "$workload" --to "$SERVICE:80" --path "$(path_of "$workload")" \
@@ -52,13 +75,20 @@ look() {
   client=$!
   wait_for 60 grep -q '^looking' "$WORK/gaps.log" || die "the clients did not start: $(tail -3 "$WORK/gaps.log")"
   sleep 1
-  "disturb_$disturbance"
-  wait $client || die "the clients failed ($workload, $n, $disturbance): $(tail -3 "$WORK/gaps.log" "$WORK"/host?.log)"
+  if ! "disturb_$disturbance"; then
+    wait $client || true
+    return 1
+  fi
+  wait $client || status=$?
+  if [[ $killed ]] && ! wait_for 10 serves $backup; then
+    revive
+    return 1
+  fi
+  ((status == 0)) \
+    || die "the clients failed ($workload, $n, $disturbance): $(tail -3 "$WORK/gaps.log" "$WORK"/host?.log)"
   sed 's/"upload-full"/"upload, full window"/' "$WORK/gaps.json" >>"$WORK/results"
   "took_$disturbance" "$(jq -r .workload "$WORK/gaps.json")" "$n"
-  # What was killed comes back before the next round.
-  [[ -z $killed ]] || start_host "$killed"
-  killed=''
+  revive
 }
 
 # workloads N DISTURBANCE: what is measured with so many connections.

@@ -23,6 +23,8 @@ use crate::realtime;
 use outlive::engine::clock;
 use outlive::time::Instant;
 
+/// So late a thread has not merely waited for its turn: this process stood still, or its machine did.
+const STOOD_STILL: Duration = Duration::from_millis(20);
 /// Messages that arrive on other threads can bring a deadline nearer; none is nearer than this.
 const LONGEST_WAIT: Duration = Duration::from_millis(5);
 
@@ -42,6 +44,9 @@ pub trait Host: Handler {
 
     /// When [`Self::work`] has something to do, if nothing happens before.
     fn next_work(&self, now: Instant) -> Instant;
+
+    /// This host did nothing for so long, though it had something to do: nobody else was slow then.
+    fn stood_still(&self, duration: Duration);
 }
 
 /// The running threads of a host.
@@ -81,7 +86,10 @@ impl Runtime {
             }
         })?;
         let (host, shared) = (Arc::clone(host), Arc::clone(&runtime.shared));
-        runtime.spawn("replica", move || work(&*host, &shared))?;
+        runtime.spawn("replica", move || {
+            realtime::prefer();
+            work(&*host, &shared);
+        })?;
         Ok(runtime)
     }
 
@@ -129,11 +137,17 @@ fn work(host: &dyn Host, shared: &Shared) {
     while !shared.is_stopped() {
         let now = clock::now();
         host.work(now);
-        let wait = host.next_work(now).since(clock::now()).min(LONGEST_WAIT);
+        let worked = clock::now();
+        let wait = host.next_work(now).since(worked).min(LONGEST_WAIT);
         let mut due = shared.due.lock();
         if !*due {
             shared.changed.wait_for(&mut due, wait);
         }
         *due = false;
+        drop(due);
+        let late = clock::now().since(worked + wait);
+        if late >= STOOD_STILL {
+            host.stood_still(late);
+        }
     }
 }

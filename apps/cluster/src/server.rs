@@ -292,6 +292,10 @@ impl Host for Served {
     fn next_work(&self, now: Instant) -> Instant {
         self.node.next_work(now)
     }
+
+    fn stood_still(&self, duration: Duration) {
+        self.node.stood_still(duration);
+    }
 }
 
 impl Served {

@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -201,6 +202,8 @@ impl Host for Voter {
     fn next_work(&self, _: Instant) -> Instant {
         Instant::FAR_FUTURE
     }
+
+    fn stood_still(&self, _duration: Duration) {}
 }
 
 impl Controlled for Voter {

@@ -20,6 +20,7 @@ use super::handler::Handler;
 use super::noise::Purpose;
 use super::record::Opening;
 use crate::id::{self, HostId};
+use crate::realtime;
 
 /// Halves that wait for their other half. A host connects once at a time, so more are of no use.
 const MOST_HALVES: usize = 4;
@@ -144,6 +145,8 @@ impl PeerLink {
 
     /// The thread of this host pair.
     pub(crate) fn run(&self, dial: Option<&dyn Dial>, handler: &dyn Handler) {
+        // Every commit waits for this thread, here and on the other host.
+        realtime::prefer();
         let mut pause = FIRST_PAUSE;
         while !self.stopped.load(Ordering::Acquire) {
             let made = match dial {
@@ -194,6 +197,7 @@ impl PeerLink {
         }
         std::thread::scope(|scope| {
             scope.spawn(|| {
+                realtime::be_ordinary();
                 self.run_channel(&pair.bulk, made.bulk, id::Channel::Bulk, handler);
                 pair.commit.end_with(Broken::Partner);
             });

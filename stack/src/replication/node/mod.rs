@@ -195,6 +195,12 @@ impl Node {
         }
     }
 
+    /// This host did nothing for so long, though it had something to do. What the other host said meanwhile may lie
+    /// there unread: it is not to blame for that time ([`NodeConfig::commit_timeout`]).
+    pub fn stood_still(&self, duration: Duration) {
+        self.service.stood_still(duration);
+    }
+
     /// When [`Node::poll`] has something to do, if nothing happens before.
     #[must_use]
     pub fn next_deadline(&self, now: Instant) -> Instant {

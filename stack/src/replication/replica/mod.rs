@@ -268,6 +268,14 @@ impl Replica {
         waits.then(|| now.since(since))
     }
 
+    /// This host did nothing for so long: the other one is not to blame for that. Not if it said itself that its copy is
+    /// gone.
+    pub(crate) fn stood_still(&mut self, duration: Duration) {
+        if !self.copy_lost {
+            self.waiting_since = self.waiting_since.map(|since| since + duration);
+        }
+    }
+
     /// Nobody has a copy: all that waited goes on.
     fn stand_alone(&mut self, effects: &mut Effects) {
         self.standing = Standing::Alone;

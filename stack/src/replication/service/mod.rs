@@ -241,6 +241,11 @@ impl Service {
         self.replica.lock().waiting(now)
     }
 
+    /// This host did nothing for so long.
+    pub(super) fn stood_still(&self, duration: Duration) {
+        self.replica.lock().stood_still(duration);
+    }
+
     /// A planned handover begins: nothing leaves from now on, and what arrives goes to the peer, until a
     /// view says who serves, or for `at_most`.
     pub fn begin_handover(&self, now: Instant, at_most: Duration) {
