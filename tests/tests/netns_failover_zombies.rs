@@ -1,6 +1,6 @@
 //! A primary that stands still (SIGSTOP) while the other host takes over, and wakes: what the wire shows of it, and that
-//! every byte of every client is right. `OUTLIVE_TEST_PAUSE_S=20` adds a long pause: less
-//! than the 30 s for which the server waits for an upload that stands still.
+//! every byte of every client is right. `OUTLIVE_TEST_PAUSE_S=60` adds a long pause, in which all transfers go on little by
+//! little: the server waits 30 s for an upload that stands still.
 
 use outlive_cluster::report::Role;
 use outlive_tests::netns::{
@@ -38,16 +38,24 @@ impl<'a> Sent<'a> {
     }
 }
 
-/// Stops the primary in the middle of all transfers, for so long that the other host takes over, or for less.
-fn pause(cluster: &Cluster<'_>, clients: &mut Clients, allowed: u64, seconds: f64) {
+/// Stops the primary in the middle of all transfers, for so long that the other host takes over, or for less. They go on
+/// from `from` by a [`STEP`].
+fn pause(cluster: &Cluster<'_>, clients: &mut Clients, from: u64, seconds: f64) {
+    // Some of it passes later in a long pause.
+    let kept_back = if seconds > 10.0 { STEP / 2 } else { 0 };
     let recorders = [0, 1].map(|host| Sent::record(cluster, host));
     // The memory that a recorder takes may keep the processors for longer than a primary is waited for.
     cluster.wait_until_protected();
-    clients.allow(allowed);
+    clients.allow(from + STEP - kept_back);
     cluster.insist(clients.half());
     let zombie = cluster.primary();
     let owner = 1 - zombie;
-    let woken_s = cluster.pause(zombie, seconds);
+    let woken_s = cluster.pause(zombie, seconds, |left_s| {
+        let still = kept_back as f64 * left_s / seconds;
+        clients.allow(from + STEP - still as u64);
+        cluster.insist(clients.all());
+    });
+    clients.allow(from + STEP);
     let moved = cluster.is(owner, Role::Primary);
     assert!(seconds < 1.0 || moved, "nobody took over in {seconds} s");
     // Service continues, on whichever host.
@@ -94,8 +102,8 @@ fn whatever_a_host_says_that_stood_still_no_stream_changes() {
     with_cluster(len, &PATIENT, &[], |cluster, file| {
         let conversations = Conversations::record(&cluster.client, "eth0");
         let mut clients = Clients::start(&cluster.client, CLIENTS, file, [EACH; 2], &BUFFER);
-        for (allowed, seconds) in (1..).map(|n| STEP * n).zip(pauses) {
-            pause(cluster, &mut clients, allowed, seconds);
+        for (from, seconds) in (0..).map(|n| STEP * n).zip(pauses) {
+            pause(cluster, &mut clients, from, seconds);
         }
         assert_eq!(cluster.insist(clients.finish()), 2 * EACH);
         let seen = Conversations::of(conversations);

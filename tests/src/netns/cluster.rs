@@ -271,13 +271,14 @@ impl<'a> Cluster<'a> {
         server.expect("it runs").signal(signal);
     }
 
-    /// Stops what runs on a host for so many seconds; when it went on, in seconds of Unix time.
+    /// Stops what runs on a host for so many seconds, in which `meanwhile` is called now and then with those that are left;
+    /// when it went on, in seconds of Unix time.
     ///
     /// # Panics
     /// When nothing runs there.
-    pub fn pause(&self, host: usize, seconds: f64) -> f64 {
+    pub fn pause(&self, host: usize, seconds: f64, meanwhile: impl FnMut(f64)) -> f64 {
         let server = self.running[host].as_ref();
-        server.expect("it runs").pause(seconds)
+        server.expect("it runs").pause(seconds, meanwhile)
     }
 
     /// Runs `outlive` on a host, with its configuration.

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
-use super::command::{Finished, describe};
+use super::command::describe;
 use super::sandbox::Netns;
 
 /// Longest life of a server under test, so that a stuck test ends.
 const LIFE_S: u32 = 600;
+/// Between two looks at the others while a server stands still.
+const MEANWHILE_S: f64 = 5.0;
 
 /// The program: `$OUTLIVE` if set, otherwise built by cargo as it is released.
 ///
@@ -151,20 +153,31 @@ impl<'a> Server<'a> {
             .shell(&format!("kill -{signal} $(cat {pid_file})"));
     }
 
-    /// Stops it for so many seconds; when it went on, in seconds of Unix time.
+    /// Stops it for so many seconds, in which `meanwhile` is called every five with those that are left;
+    /// when it went on, in seconds of Unix time.
     ///
     /// # Panics
     /// When it does not run any more.
     #[must_use]
-    pub fn pause(&self, seconds: f64) -> f64 {
-        let line = format!(
-            "pid=$(cat {}); kill -STOP $pid; sleep {seconds}; date +%s.%N; kill -CONT $pid",
-            self.pid_file.display()
-        );
-        let mut command = self.netns.command(seconds as u32 + 30, "bash");
-        command.args(["-e", "-c", &line]);
-        let text = Finished::of(command).success().text();
-        text.trim().parse().expect("a time")
+    pub fn pause(&self, seconds: f64, mut meanwhile: impl FnMut(f64)) -> f64 {
+        let pid_file = self.pid_file.display();
+        let (mut left, mut first) = (seconds, "kill -STOP $pid;");
+        loop {
+            let part = left.min(MEANWHILE_S);
+            left -= part;
+            let last = if left > 0.0 {
+                ""
+            } else {
+                "date +%s.%N; kill -CONT $pid"
+            };
+            let line = format!("pid=$(cat {pid_file}); {first} sleep {part}; {last}");
+            let text = self.netns.shell(&line);
+            if left <= 0.0 {
+                return text.trim().parse().expect("a time");
+            }
+            first = "";
+            meanwhile(left);
+        }
     }
 
     /// Its resident memory in kB.
