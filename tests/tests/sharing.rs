@@ -9,6 +9,26 @@ fn all(transfers: &[Transfer]) -> f64 {
     transfers.iter().map(|it| it.share).sum()
 }
 
+/// Whoever waits until there is more to cut sends it in one go, and a short queue has no room for that.
+#[test]
+fn a_device_that_cuts_fills_no_short_queue_with_bursts() {
+    for buffer in [0.1, 0.5] {
+        let run = |cuts| {
+            let short = Bottleneck {
+                buffer,
+                cuts,
+                ..Bottleneck::new(&[Cubic])
+            };
+            short.run(1)[0].share
+        };
+        let (cut, whole) = (run(true), run(false));
+        println!(
+            "buffer {buffer}: {cut:.3} of a device that cuts, {whole:.3} of one that does not"
+        );
+        assert!(cut > 0.9 * whole, "buffer {buffer}: {cut:.3}, {whole:.3}");
+    }
+}
+
 #[test]
 fn bbr_keeps_a_deep_queue_short_that_cubic_fills() {
     let run = |algorithm| {

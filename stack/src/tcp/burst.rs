@@ -19,11 +19,11 @@ const MAX_BURST_BYTES: u64 = 65_536;
 const PATIENCE: Duration = Duration::from_millis(1);
 
 impl Tcb {
-    /// Waiting for more to be cut together pays: there is a device that cuts, and an ACK will come soon (as Linux
-    /// decides it where pieces are bounded).
+    /// Waiting for more to be cut together pays: there is a device that cuts, nothing is being repaired, and an ACK will
+    /// come soon (as Linux decides it). What left later than that would meet a queue on the way as a burst.
     pub(super) fn defers(&self, now: Instant) -> bool {
-        if !self.cuts() || self.settings.config().min_burst_segments.is_none() {
-            return self.cuts();
+        if !self.cuts() || self.recovery.is_some() {
+            return false;
         }
         let srtt = self.rtt.srtt().unwrap_or_default();
         let transit = self.transit.as_ref();

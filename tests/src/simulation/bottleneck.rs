@@ -38,6 +38,8 @@ pub struct Bottleneck {
     pub flows: Vec<Algorithm>,
     /// Chosen for all of them.
     pub pacing: bool,
+    /// The server's device cuts large segments, and so takes many at a time.
+    pub cuts: bool,
     /// How long they go on.
     pub seconds: u64,
     /// They begin so long after one another.
@@ -55,6 +57,7 @@ impl Bottleneck {
             buffer: 1.0,
             flows: flows.to_vec(),
             pacing: false,
+            cuts: false,
             seconds: 10,
             apart: Duration::from_millis(37),
         }
@@ -99,11 +102,17 @@ impl Bottleneck {
     pub fn run(&self, seed: u64) -> Vec<Transfer> {
         let mut world = World::new(seed);
         world.watch(false);
-        let mut host = |number| {
-            let capabilities = Capabilities::plain_ethernet(mac(number), MTU);
+        let mut host = |number, cuts| {
+            let plain = Capabilities::plain_ethernet(mac(number), MTU);
+            let capabilities = Capabilities {
+                tx_checksum: cuts,
+                tso4: cuts,
+                max_segmented_bytes: if cuts { 65_535 } else { MTU },
+                ..plain
+            };
             Host::add_with(&mut world, number, &capabilities, seed, Config::default())
         };
-        let (server, client) = (host(1), host(2));
+        let (server, client) = (host(1, self.cuts), host(2, false));
         world.set_links(&Impairment {
             delay: Duration::from_micros(self.rtt_ms * 500),
             ..Impairment::default()
