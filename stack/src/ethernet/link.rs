@@ -198,6 +198,14 @@ impl Link {
         self.neighbours.lock().get(address)
     }
 
+    /// Drops what waits until it is known where a neighbour is: another host speaks for us, and what this one was
+    /// about to say is not true any more when it speaks again.
+    pub(crate) fn drop_waiting(&self) {
+        let dropped = self.neighbours.lock().drop_waiting();
+        let counter = Counter::NeighbourDropUnresolved;
+        self.counters.add(counter, dropped as u64);
+    }
+
     /// True if we answer questions about `address`.
     pub(super) fn holds(&self, address: IpAddr) -> bool {
         self.claim(address) == Some(Claim::Held)

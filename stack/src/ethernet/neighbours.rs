@@ -413,6 +413,16 @@ impl Neighbours {
         }
     }
 
+    /// Drops all packets that wait: how many. The questions go on.
+    pub(super) fn drop_waiting(&mut self) -> usize {
+        for neighbour in self.entries.values_mut() {
+            if let State::Asking { waiting, .. } = &mut neighbour.state {
+                waiting.clear();
+            }
+        }
+        std::mem::take(&mut self.waiting)
+    }
+
     /// When [`Neighbours::poll`] has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.timers.peek().map(|Reverse((at, _))| *at)

@@ -192,6 +192,17 @@ impl Journals {
         }
     }
 
+    /// Whoever followed along hears that it is over.
+    fn ended(&mut self, number: u64, journal: &Journal, fin: Option<u64>) {
+        if let Some(news) = self.news.as_mut().filter(|_| journal.hot) {
+            news.push(News {
+                id: journal.id,
+                number,
+                what: What::End { fin },
+            });
+        }
+    }
+
     /// Takes an entry, the `index`th of its log. An entry of a connection that is not known changes
     /// nothing: it was not kept, or is over.
     ///
@@ -211,21 +222,14 @@ impl Journals {
                 self.bytes += OVERHEAD_BYTES;
                 if let Some(old) = self.kept.insert(number, kept) {
                     self.bytes -= OVERHEAD_BYTES + old.journal.bytes();
+                    self.ended(number, &old.journal, None);
                 }
                 Ok(())
             }
             Change::Closed => {
                 if let Some(old) = self.kept.remove(&number) {
                     self.bytes -= OVERHEAD_BYTES + old.journal.bytes();
-                    if let Some(news) = self.news.as_mut().filter(|_| old.journal.hot) {
-                        news.push(News {
-                            id: old.journal.id,
-                            number,
-                            what: What::End {
-                                fin: old.journal.fin,
-                            },
-                        });
-                    }
+                    self.ended(number, &old.journal, old.journal.fin);
                 }
                 Ok(())
             }

@@ -72,6 +72,19 @@ fn the_latest_packets_are_kept() {
 }
 
 #[test]
+fn what_waits_can_be_dropped_and_later_packets_leave() {
+    let mut station = Station::new();
+    station.send(NOW, [packet(PEER, b"old"), packet(PEER, b"older")]);
+    station.link.drop_waiting();
+    assert_eq!(station.count(Counter::NeighbourDropUnresolved), 2);
+    station.send(NOW, [packet(PEER, b"new")]);
+    let outcome = station.receive(NOW, [arp_reply(PEER, PEER_MAC)]);
+    let released = outcome.released.iter();
+    let released: Vec<_> = released.map(|packet| packet.frame.to_vec()).collect();
+    assert_eq!(released, [b"new"]);
+}
+
+#[test]
 fn a_silent_neighbour_is_asked_once_a_second_and_given_up() {
     let mut station = Station::new();
     station.send(NOW, [packet(PEER, b"one")]);

@@ -77,6 +77,15 @@ impl Log {
         }
     }
 
+    /// A copy begins, at a place where no backup has been: whoever says that it is before it has not begun to take the
+    /// copy in. Nothing waits to be sent.
+    pub(crate) fn begin_copy(&mut self) -> Place {
+        debug_assert!(self.sent.is_empty() && self.batch.is_empty() && self.ready.is_empty());
+        self.next += 1;
+        self.applied = self.next;
+        self.next()
+    }
+
     /// The entry that will be the next.
     pub(crate) fn next(&self) -> Place {
         self.place(self.next)
@@ -223,5 +232,33 @@ impl Log {
         self.batched = 0;
         self.ready = Vec::new();
         self.applied = self.next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replication::entry::Change;
+
+    #[test]
+    fn who_has_not_begun_with_a_copy_gets_none_of_its_entries() {
+        let entry = Entry {
+            connection: 1,
+            change: Change::Closed,
+        };
+        let mut released = Vec::new();
+        let mut log = Log::new(Epoch(2));
+        for _ in 0..3 {
+            // What a backup says that was there before, or that has never been there.
+            let before = [log.next(), Place::default()];
+            let first = log.begin_copy();
+            log.push(&entry);
+            assert_eq!((log.take().len(), log.lag()), (1, 1));
+            for place in before {
+                assert_eq!(log.resend(place), None);
+            }
+            assert_eq!(log.resend(first).map(|messages| messages.len()), Some(1));
+            log.forget(&mut released);
+        }
     }
 }

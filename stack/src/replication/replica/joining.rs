@@ -72,7 +72,7 @@ impl Replica {
         self.standing = Standing::Joining(Snapshot { left });
         let begin = Message::Begin {
             epoch: self.view.epoch,
-            first: self.log.next(),
+            first: self.log.begin_copy(),
         };
         effects.send.push((Channel::Bulk, begin.to_bytes()));
         self.continue_snapshot(effects);

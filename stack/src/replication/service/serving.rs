@@ -148,6 +148,7 @@ impl Service {
         };
         let mut wakers = Vec::new();
         let left = stack.core().tcp.surrender(&mut wakers);
+        stack.core().link.drop_waiting();
         wakers.into_iter().for_each(Waker::wake);
         tracing::info!(
             connections = left,
