@@ -28,6 +28,8 @@ use crate::sysctl::Sysctls;
 const BEGIN: Instant = Instant::from_millis(1_000_000);
 /// What a look at the clock takes, so that whoever watches it sees it move.
 const LOOK: Duration = Duration::from_micros(1);
+/// How long, in real time, a thread that has asked for the time is left to tell its caller what it brought.
+const GRACE: Duration = Duration::from_millis(1);
 /// How long, in real time, time waits for a thread that has what it wanted to ask for the time.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -48,6 +50,8 @@ struct Shared {
     waiting: HashMap<ThreadId, Waiting>,
     /// Threads whose call has ended, and that have not asked for the time.
     returning: HashSet<ThreadId>,
+    /// One of them has just asked.
+    returned: bool,
 }
 
 struct Waiting {
@@ -70,6 +74,7 @@ impl Clock {
                 left: VecDeque::new(),
                 waiting: HashMap::new(),
                 returning: HashSet::new(),
+                returned: false,
             }),
             changed: Condvar::new(),
         }
@@ -90,6 +95,7 @@ impl Clock {
     pub(crate) fn look(&self) -> Instant {
         let mut shared = self.shared.lock();
         if shared.returning.remove(&thread::current().id()) {
+            shared.returned = true;
             self.changed.notify_all();
         } else {
             let until = shared.now + LOOK;
@@ -101,6 +107,12 @@ impl Clock {
     /// Lets time pass.
     pub(crate) fn sleep(&self, duration: Duration) {
         let mut shared = self.shared.lock();
+        if self.is_main() && std::mem::take(&mut shared.returned) {
+            // The caller holds nothing while it sleeps: what the other thread brought is to be known before more time passes.
+            drop(shared);
+            thread::sleep(GRACE);
+            shared = self.shared.lock();
+        }
         let until = shared.now + duration;
         self.advance(&mut shared, until);
     }
@@ -261,6 +273,11 @@ impl Clock {
 impl Driver for Clock {
     fn direct(&self) -> &Direct {
         &self.network().direct
+    }
+
+    /// There is no other clock here.
+    fn wall_clock(&self, at: Instant) -> Duration {
+        Duration::from_nanos(at.as_nanos())
     }
 
     fn wait(&self, limit: Limit, attempt: &mut dyn FnMut(&mut Context<'_>) -> bool) -> Waited {

@@ -13,11 +13,16 @@ const HEADER_BYTES: usize = 16;
 pub(crate) struct Control<'a> {
     room: &'a mut [u8],
     filled: usize,
+    cut: bool,
 }
 
 impl<'a> Control<'a> {
     pub(crate) const fn new(room: &'a mut [u8]) -> Self {
-        Self { room, filled: 0 }
+        Self {
+            room,
+            filled: 0,
+            cut: false,
+        }
     }
 
     /// Adds a value of that level and kind, if it fits.
@@ -25,6 +30,7 @@ impl<'a> Control<'a> {
         let length = HEADER_BYTES + value.len();
         let aligned = length.next_multiple_of(8);
         let Some(place) = self.room.get_mut(self.filled..self.filled + aligned) else {
+            self.cut = true;
             return;
         };
         place.fill(0);
@@ -38,6 +44,11 @@ impl<'a> Control<'a> {
     /// How many bytes are filled.
     pub(crate) const fn filled(&self) -> usize {
         self.filled
+    }
+
+    /// Something did not fit.
+    pub(crate) const fn is_cut(&self) -> bool {
+        self.cut
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use outlive::tcp::config::Secret;
 use outlive::tcp::{Algorithm, KeepAlive, SocketOptions};
 
+use crate::error_queue::Timestamping;
 use crate::sockets::{Defaults, FastOpenPolicy};
 
 /// Choices of one socket. Sizes are the kernel's: twice what was asked for.
@@ -37,6 +38,9 @@ pub(crate) struct Choices {
     /// Neither asks for cookies nor wants any (`TCP_FASTOPEN_NO_COOKIE`).
     pub(crate) fast_open_without_cookie: bool,
     pub(crate) fast_open_secret: Option<Secret>,
+    /// `MSG_ZEROCOPY` means something (`SO_ZEROCOPY`).
+    pub(crate) zero_copy: bool,
+    pub(crate) timestamping: Timestamping,
     pub(crate) linger2: i32,
     pub(crate) syn_count: i32,
     pub(crate) window_clamp: u32,
@@ -79,6 +83,8 @@ impl Choices {
             fast_open_connect: false,
             fast_open_without_cookie: false,
             fast_open_secret: None,
+            zero_copy: false,
+            timestamping: Timestamping::default(),
             linger2: 60,
             syn_count: 0,
             window_clamp: 0,

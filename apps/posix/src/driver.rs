@@ -2,6 +2,7 @@
 //! virtual time.
 
 use std::task::{Context, Waker};
+use std::time::{Duration, SystemTime};
 
 use outlive::socket::Direct;
 use outlive::time::Instant;
@@ -38,6 +39,13 @@ pub trait Driver: Send + Sync {
     /// The present time.
     fn now(&self) -> Instant {
         self.direct().stack().now()
+    }
+
+    /// What clocks on walls showed then, since 1970.
+    fn wall_clock(&self, at: Instant) -> Duration {
+        let since = self.now().since(at);
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        wall.unwrap_or_default().saturating_sub(since)
     }
 
     /// Something was done that sockets of this process may wait for (a pipe has data).

@@ -10,6 +10,7 @@
 //! | `sockets`, `descriptor`, `driver` | the table; what a descriptor stands for; time and waiting |
 //! | `socket`, `choices`, `address` | one socket, what was chosen for it, `sockaddr` |
 //! | `open`, `fast_open`, `transfer`, `close` | the calls of a connection's life |
+//! | `error_queue`, `ancillary` | notices of zero-copy writes and of times; what comes beside the bytes |
 //! | `message` | `iovec` and `msghdr` as the caller's memory holds them |
 //! | `options`, `tcp_info` | `getsockopt` and `setsockopt`, one file for each level |
 //! | `control` | `fcntl` and `ioctl` |
@@ -17,7 +18,7 @@
 //! | `pipe` | `pipe` and `splice` |
 //! | `ffi` | the functions of `include/outlive.h` |
 //!
-//! Left out: datagram sockets, ancillary data but for `TCP_INQ`, signals (`SIGPIPE`, `SIGIO`, `SIGURG`), and
+//! Left out: datagram sockets, times of what is received, signals (`SIGPIPE`, `SIGIO`, `SIGURG`), and
 //! two threads that wait for the same direction of one socket on a stack with threads.
 #![allow(
     clippy::disallowed_methods,
@@ -33,6 +34,7 @@ mod descriptor;
 mod driver;
 mod epoll;
 mod errno;
+mod error_queue;
 mod fast_open;
 pub mod ffi;
 pub mod message;

@@ -27,6 +27,7 @@ pub(crate) struct News {
     arrived: u64,
     room_came: u64,
     ended: u32,
+    notices: u64,
 }
 
 impl Object {
@@ -105,16 +106,20 @@ impl Inner {
                 self.wants_room = true;
             }
         }
-        if self.pending_error().is_some() {
+        let ended = events & (HUP | READ_HUP);
+        let failed = self.pending_error().is_some();
+        let ended = ended | if failed { ERROR } else { 0 };
+        self.collect_times();
+        if failed || !self.errors.is_empty() {
             events |= ERROR;
         }
-        let ended = events & (HUP | READ_HUP | ERROR);
         Ready {
             events,
             news: News {
                 arrived: readiness.received,
                 room_came: self.room_came,
                 ended: ended | u32::from(readiness.state != State::SynSent),
+                notices: self.errors.count(),
             },
         }
     }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use crate::address::Family;
 use crate::choices::Choices;
 use crate::errno::{Errno, Result};
+use crate::error_queue::ErrorQueue;
 
 /// A TCP socket.
 pub(crate) struct Socket {
@@ -31,6 +32,7 @@ pub(crate) struct Inner {
     pub(crate) wants_room: bool,
     /// How often that came about.
     pub(crate) room_came: u64,
+    pub(crate) errors: ErrorQueue,
 }
 
 /// What became of a socket.
@@ -52,6 +54,7 @@ impl Socket {
             connected: false,
             wants_room: false,
             room_came: 0,
+            errors: ErrorQueue::default(),
         })
     }
 
@@ -71,6 +74,7 @@ impl Socket {
             connected: true,
             wants_room: false,
             room_came: 0,
+            errors: ErrorQueue::default(),
         })
     }
 

@@ -41,21 +41,42 @@ impl Sockets {
             done: 0,
             more: flags & libc::MSG_MORE != 0,
             record: flags & libc::MSG_EOR != 0,
+            watched: false,
+            hurries: false,
             waited: false,
         };
         let (nonblocking, timeout) = {
             let inner = socket.inner.lock();
+            writing.watched = inner.choices.timestamping.watches();
             (inner.nonblocking, inner.choices.send_timeout)
         };
         let nonblocking = nonblocking || flags & libc::MSG_DONTWAIT != 0;
         let limit = self.limit(nonblocking, timeout);
+        writing.hurries = limit == Limit::Now;
+        let sent = self.write_all(&socket, &mut writing, limit, (flags, name));
+        if sent.is_ok_and(|bytes| bytes > 0) && flags & libc::MSG_ZEROCOPY != 0 {
+            let mut inner = socket.inner.lock();
+            if inner.choices.zero_copy {
+                inner.errors.add_copied();
+            }
+        }
+        sent
+    }
+
+    fn write_all(
+        &self,
+        socket: &Arc<Socket>,
+        writing: &mut Writing<'_>,
+        limit: Limit,
+        (flags, name): (i32, &[u8]),
+    ) -> Result<usize> {
         let opens = flags & libc::MSG_FASTOPEN != 0 || socket.inner.lock().holds_syn();
-        if opens && let Opened::Begun = self.open_with(&socket, &mut writing, limit, name)? {
+        if opens && let Opened::Begun = self.open_with(socket, writing, limit, name)? {
             return Ok(writing.done);
         }
-        let ended = self.until(limit, |cx| self.try_send(&socket, &mut writing, cx));
+        let ended = self.until(limit, |cx| self.try_send(socket, writing, cx));
         match ended {
-            Some(Ok(())) => Ok(total),
+            Some(Ok(())) => Ok(writing.total),
             // What was taken counts; the error is told by the next call.
             _ if writing.done > 0 => Ok(writing.done),
             Some(Err(error)) => Err(socket.inner.lock().tell(error)),
@@ -81,7 +102,13 @@ impl Sockets {
         };
         let outcome = self.direct().act(&connection, |tcb, _| {
             tcb.set_more(writing.more);
-            writing.put(tcb, cx)
+            let before = writing.done;
+            let outcome = writing.put(tcb, cx);
+            let ends = outcome.is_ready() || writing.hurries;
+            if writing.watched && ends && writing.done > before {
+                tcb.watch_last_byte();
+            }
+            outcome
         });
         if outcome.is_pending() {
             socket.inner.lock().wants_room = true;
@@ -104,7 +131,8 @@ impl Sockets {
             return Err(Errno(libc::EINVAL));
         }
         if flags & libc::MSG_ERRQUEUE != 0 {
-            return Err(Errno(libc::EAGAIN));
+            // Without ancillary data nothing is left of the notice.
+            return self.take_notice(descriptor, &mut []).map(|_| 0);
         }
         let connection = socket.connection()?;
         let (nonblocking, timeout, low_water) = {
@@ -205,6 +233,10 @@ pub(crate) struct Writing<'a> {
     more: bool,
     /// Its end is not joined by what is written next.
     record: bool,
+    /// Somebody wants to know when its end leaves, and when it is acknowledged.
+    watched: bool,
+    /// What is not taken at once is not taken.
+    hurries: bool,
     /// It found the queue full: as Linux, it goes on only when a third of it is free.
     waited: bool,
 }

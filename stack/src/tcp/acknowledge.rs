@@ -313,6 +313,7 @@ impl Tcb {
         self.statistics.retries = 0;
         self.statistics.progress_at = now;
         self.soft_error = None;
+        self.pass_landmarks(now);
         if ack == self.snd.nxt {
             self.transit = None;
             self.rest_pacer(now);

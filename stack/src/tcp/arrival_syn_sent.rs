@@ -99,6 +99,9 @@ impl Tcb {
             if self.snd.nxt > self.snd.una {
                 self.resegment(now);
                 self.timers.start_retransmit(now + self.rtt.rto());
+            } else if self.snd.nxt < self.send_queue.end() {
+                // It is we who have something to say, so that ACKs have something to go along with (as Linux).
+                self.rcv.quick = 0;
             }
             self.acknowledge_now();
         } else {

@@ -1,7 +1,8 @@
-//! What only some connections have, in one allocation: the pacer while something is paced, and the counters of accurate
-//! ECN. Every pointer in the Tcb is paid for by every connection.
+//! What only some connections have, in one allocation: the pacer while something is paced, the counters of accurate
+//! ECN, and what is watched of writes. Every pointer in the Tcb is paid for by every connection.
 
 use super::accurate_ecn::Accurate;
+use super::landmarks::Landmarks;
 use super::pacing::Pacer;
 use super::tcb::Tcb;
 
@@ -10,6 +11,7 @@ use super::tcb::Tcb;
 pub(super) struct Aside {
     pub pacer: Option<Pacer>,
     pub accurate: Option<Accurate>,
+    pub landmarks: Option<Landmarks>,
 }
 
 impl Tcb {
@@ -30,7 +32,7 @@ impl Tcb {
     pub(super) fn drop_pacer(&mut self) {
         if let Some(aside) = &mut self.aside {
             aside.pacer = None;
-            if aside.accurate.is_none() {
+            if aside.accurate.is_none() && aside.landmarks.is_none() {
                 self.aside = None;
             }
         }

@@ -251,7 +251,7 @@ impl Tcb {
 
     /// Adds the wakers of those whose wait is over; to be woken after the lock is released.
     pub fn take_wakers(&mut self, into: &mut Vec<Waker>) {
-        if self.reader.is_some() && self.is_readable() {
+        if self.reader.is_some() && (self.is_readable() || self.has_passages()) {
             into.extend(self.reader.take());
         }
         if self.writer.is_some() && self.is_worth_waking_writer() {

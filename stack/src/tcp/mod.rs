@@ -33,6 +33,7 @@ mod invariants;
 pub mod islands;
 pub mod isn;
 mod keepalive;
+pub mod landmarks;
 pub mod listener;
 mod listeners;
 mod memory;

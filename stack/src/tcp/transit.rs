@@ -77,6 +77,7 @@ impl Tcb {
         let stamp = transit.rate.stamp(in_flight);
         transit.flight.send(start, end, segments, now, stamp);
         self.snd.nxt = end;
+        self.pass_landmarks(now);
     }
 
     /// What was sent before leaves again.

@@ -89,6 +89,15 @@ pub unsafe extern "C" fn outlive_recvmsg(
         // SAFETY: as the caller promises.
         let (it, message) = unsafe { (of(sockets)?, message.as_mut()) };
         let message = message.ok_or(Errno(libc::EFAULT))?;
+        if flags & libc::MSG_ERRQUEUE != 0 {
+            // SAFETY: as the caller promises.
+            let control = unsafe { bytes_mut(message.msg_control.cast(), message.msg_controllen) }?;
+            let (told, filled) = it.take_notice(descriptor, control)?;
+            message.msg_namelen = 0;
+            message.msg_flags = told;
+            message.msg_controllen = filled as _;
+            return Ok(0);
+        }
         // SAFETY: as the caller promises.
         let mut pieces = unsafe { to_write(message.msg_iov, message.msg_iovlen) }?;
         let received = it.recv(descriptor, &mut pieces, flags)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Value, int};
 use crate::address::Family;
 use crate::errno::{Errno, Result};
+use crate::error_queue::OPT_ID;
 use crate::socket::{Inner, Phase};
 use crate::sockets::Sockets;
 
@@ -41,6 +42,8 @@ impl Sockets {
             libc::SO_RCVTIMEO => Value::Bytes(timeval_bytes(choices.receive_timeout)),
             libc::SO_SNDTIMEO => Value::Bytes(timeval_bytes(choices.send_timeout)),
             SO_MAX_PACING_RATE => Value::Bytes(pacing_rate_bytes(choices.tcp.max_pacing_rate)),
+            libc::SO_ZEROCOPY => Value::flag(choices.zero_copy),
+            libc::SO_TIMESTAMPING => Value::Int(choices.timestamping.flags as i32),
             libc::SO_MEMINFO => Value::Bytes(memory_bytes(inner)),
             libc::SO_OOBINLINE
             | libc::SO_BROADCAST
@@ -102,13 +105,19 @@ impl Sockets {
                     value => (value as u32).max(1),
                 };
             }
+            libc::SO_ZEROCOPY => {
+                if !(0..=1).contains(&value) {
+                    return Err(Errno(libc::EINVAL));
+                }
+                choices.zero_copy = on;
+            }
+            libc::SO_TIMESTAMPING => set_timestamping(inner, value as u32)?,
             libc::SO_PRIORITY => choices.priority = value,
             libc::SO_MARK => choices.mark = value as u32,
             libc::SO_OOBINLINE
             | libc::SO_BROADCAST
             | libc::SO_DONTROUTE
             | libc::SO_DEBUG
-            | libc::SO_ZEROCOPY
             | libc::SO_TIMESTAMP => {}
             _ => return Err(Errno(libc::ENOPROTOOPT)),
         }
@@ -143,6 +152,17 @@ impl Sockets {
         inner.choices.tcp.receive_buffer_bytes = bytes;
         inner.change(self.direct(), |tcb| tcb.set_receive_buffer(bytes));
     }
+}
+
+/// Bytes are numbered from what is acknowledged when numbers are first asked for, as Linux has it.
+fn set_timestamping(inner: &mut Inner, flags: u32) -> Result<()> {
+    if flags & OPT_ID & !inner.choices.timestamping.flags != 0 {
+        let connection = inner.connection().ok_or(Errno(libc::EINVAL))?;
+        let base = connection.tcb.lock().info().bytes_acked;
+        inner.choices.timestamping.base = base;
+    }
+    inner.choices.timestamping.flags = flags;
+    Ok(())
 }
 
 /// The value of `SO_MAX_PACING_RATE` in the caller's memory.

@@ -13,6 +13,7 @@ mod hostile;
 mod karn;
 mod keepalive;
 mod kept;
+mod landmarks;
 mod loss_recovery;
 mod low_water;
 mod nagle;
