@@ -26,6 +26,7 @@ use super::timers::{Due, Timers};
 use super::wake::Wake;
 use super::work::{Harvest, Work};
 use crate::counters::Counters;
+use crate::ip::Cidr;
 use crate::socket::Runtime;
 use crate::time::Instant;
 
@@ -131,6 +132,13 @@ impl Stack {
         core.ip.leave(group);
         core.link.leave(self.now(), group);
         self.runtime().look_at_neighbours();
+    }
+
+    /// The addresses that it answers to, each with the length of its network: those that it was given, and those that it
+    /// has made for itself ([`crate::ethernet::Config::autoconfigure`]).
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Cidr> {
+        self.core().ip.addresses()
     }
 
     pub(crate) fn core(&self) -> &Core {
