@@ -80,6 +80,7 @@ impl Tcb {
         self.second_reset(now, &segment, place)?;
         self.fourth_syn(now, &segment)?;
         self.fifth_ack(now, &segment, place)?;
+        self.hear_user_timeout(&segment);
         if segment.flags.contains(Flags::URG) {
             self.sixth_urgent(&segment, place);
         }

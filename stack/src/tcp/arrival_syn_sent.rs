@@ -138,6 +138,7 @@ impl Tcb {
         }
         self.snd.sack &= options.sack_permitted;
         self.negotiate_ecn(syn);
+        self.hear_user_timeout(syn);
         if let Some(mss) = options.mss {
             self.snd.peer_mss = mss.max(MIN_PEER_MSS);
         }
@@ -161,6 +162,7 @@ impl Tcb {
         self.statistics.retries = 0;
         self.statistics.progress_at = now;
         self.timers.stop_retransmit();
+        self.tell_user_timeout();
         if syn_was_lost {
             // RFC 6298 §5.7.
             self.rtt.syn_was_lost();

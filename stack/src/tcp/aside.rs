@@ -1,10 +1,12 @@
 //! What only some connections have, in one allocation: the pacer while something is paced, the counters of accurate
-//! ECN, and what is watched of writes. Every pointer in the Tcb is paid for by every connection.
+//! ECN, what is watched of writes, and what is agreed about the user time-out. Every pointer in the Tcb is paid for by every
+//! connection.
 
 use super::accurate_ecn::Accurate;
 use super::landmarks::Landmarks;
 use super::pacing::Pacer;
 use super::tcb::Tcb;
+use super::user_timeout::UserTimeouts;
 
 /// Exists while one of them does.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +14,7 @@ pub(super) struct Aside {
     pub pacer: Option<Pacer>,
     pub accurate: Option<Accurate>,
     pub landmarks: Option<Landmarks>,
+    pub user_timeouts: Option<UserTimeouts>,
 }
 
 impl Tcb {
@@ -32,7 +35,10 @@ impl Tcb {
     pub(super) fn drop_pacer(&mut self) {
         if let Some(aside) = &mut self.aside {
             aside.pacer = None;
-            if aside.accurate.is_none() && aside.landmarks.is_none() {
+            if aside.accurate.is_none()
+                && aside.landmarks.is_none()
+                && aside.user_timeouts.is_none()
+            {
                 self.aside = None;
             }
         }

@@ -171,6 +171,9 @@ pub struct SocketOptions {
     pub keep_alive: Option<KeepAlive>,
     /// Give up when sent data stays unacknowledged for this long (RFC 5482's local half).
     pub user_timeout: Option<Duration>,
+    /// Tell the peer how long sent data may stay unacknowledged here, and hear how long it may there (RFC 5482): what follows
+    /// for this side holds unless `user_timeout` says otherwise. Nothing is told or heard without.
+    pub advertised_user_timeout: Option<Duration>,
     /// Fixed size of the send queue in bytes; tuned automatically if not given.
     pub send_buffer_bytes: Option<usize>,
     /// Ready for more only while fewer bytes than this wait for their first transmission (like `TCP_NOTSENT_LOWAT`); what is
@@ -212,6 +215,7 @@ impl Default for SocketOptions {
             no_delay: false,
             keep_alive: None,
             user_timeout: None,
+            advertised_user_timeout: None,
             send_buffer_bytes: None,
             not_sent_low_water_bytes: None,
             receive_buffer_bytes: None,

@@ -73,6 +73,7 @@ mod transit;
 mod transmit;
 mod undo;
 pub mod urgent;
+mod user_timeout;
 mod window_usage;
 pub mod writer;
 

@@ -61,9 +61,7 @@ impl Tcb {
     }
 
     fn silent_for_user_timeout(&self, now: Instant) -> bool {
-        self.settings
-            .options()
-            .user_timeout
+        self.user_timeout()
             .is_some_and(|limit| now.since(self.statistics.received_at) >= limit)
     }
 

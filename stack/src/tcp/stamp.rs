@@ -11,7 +11,7 @@ use super::{Flags, Options, TxSegment};
 use crate::time::Instant;
 
 /// Most that all options may take (RFC 9293 §3.1).
-const OPTIONS_BYTES: usize = 40;
+pub(super) const OPTIONS_BYTES: usize = 40;
 /// Least data per segment, whatever the peer, its window or the path say.
 const MIN_MSS: u16 = 8;
 /// Bytes of MSS, SACK-permitted and window scale on a SYN.
@@ -69,6 +69,7 @@ impl Tcb {
             };
             segment.options.timestamps = Some((self.timestamps.value(now), echo));
         }
+        self.stamp_user_timeout(draft.len, &mut segment);
         self.stamp_urgent(draft.from, draft.flags, &mut segment);
         Some(segment)
     }

@@ -229,7 +229,7 @@ impl Tcb {
     /// The retransmission timer starts anew, after something was sent again. It is not to sleep over the end of
     /// the user time-out (as Linux).
     pub(super) fn restart_retransmit(&mut self, now: Instant) {
-        let limit = self.settings.options().user_timeout;
+        let limit = self.user_timeout();
         let end = limit.map(|limit| self.statistics.progress_at + limit);
         let end = end.filter(|&end| end > now);
         let due = now + self.rtt.rto();
@@ -258,7 +258,7 @@ impl Tcb {
         if self.snd.wnd == 0 && heard {
             return false;
         }
-        match self.settings.options().user_timeout {
+        match self.user_timeout() {
             Some(_) => self.overdue(now),
             None => retries > config.retries,
         }
@@ -276,9 +276,7 @@ impl Tcb {
 
     /// The user time-out, if there is one, has passed without progress.
     pub(super) fn overdue(&self, now: Instant) -> bool {
-        self.settings
-            .options()
-            .user_timeout
+        self.user_timeout()
             .is_some_and(|limit| now.since(self.statistics.progress_at) >= limit)
     }
 

@@ -1,5 +1,5 @@
 //! TCP options: MSS (RFC 9293 §3.2), window scale and timestamps (RFC 7323), SACK-permitted and SACK
-//! (RFC 2018), Fast Open cookies (RFC 7413), counters of AccECN (RFC 9768). Others are skipped by their length (RFC 9293 MUST-6).
+//! (RFC 2018), Fast Open cookies (RFC 7413), counters of AccECN (RFC 9768), user time-outs (RFC 5482). Others are skipped by their length (RFC 9293 MUST-6).
 
 use arrayvec::ArrayVec;
 
@@ -15,6 +15,7 @@ const WINDOW_SCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;
 const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
+const USER_TIMEOUT: u8 = 28;
 const FAST_OPEN: u8 = 34;
 /// Kind and identifier that Fast Open had before it had a kind of its own (RFC 6994; RFC 7413 §4.1.1); some still do.
 const EXPERIMENT: u8 = 254;
@@ -91,6 +92,8 @@ pub struct Options {
     pub fast_open_experiment: bool,
     /// Counters of AccECN (RFC 9768).
     pub accurate_ecn: AccurateEcn,
+    /// User time-out (RFC 5482 §4): the highest bit says that the others count minutes, not seconds.
+    pub user_timeout: Option<u16>,
 }
 
 impl Options {
@@ -136,6 +139,7 @@ impl Options {
                 self.fast_open = Some(cookie.iter().copied().collect());
                 self.fast_open_experiment = true;
             }
+            (USER_TIMEOUT, &[a, b]) => self.user_timeout = Some(u16::from_be_bytes([a, b])),
             (ACCURATE_ECN_0 | ACCURATE_ECN_1, counters) => {
                 self.accurate_ecn = AccurateEcn::parse(kind, counters);
             }
@@ -171,6 +175,9 @@ impl Options {
         if let Some(cookie) = &self.fast_open {
             let head = if self.fast_open_experiment { 4 } else { 2 };
             len += (head + cookie.len()).next_multiple_of(4);
+        }
+        if self.user_timeout.is_some() {
+            len += 4;
         }
         len + self.accurate_ecn.emitted_len()
     }
@@ -226,6 +233,10 @@ impl Options {
             }
             cursor.put(cookie);
             cursor.pad();
+        }
+        if let Some(timeout) = self.user_timeout {
+            cursor.put(&[USER_TIMEOUT, 4]);
+            cursor.put(&timeout.to_be_bytes());
         }
         assert_eq!(cursor.at, cursor.out.len());
     }
@@ -416,6 +427,19 @@ mod tests {
         );
         let odd = [172, 4, 0, 0, 172, 2];
         assert_eq!(Options::parse(&odd, false), Options::default());
+    }
+
+    #[test]
+    fn a_user_time_out_is_told_on_any_segment() {
+        let options = Options {
+            user_timeout: Some(0x8005),
+            ..Options::default()
+        };
+        assert_eq!(emitted(&options), [28, 4, 0x80, 5]);
+        for syn in [false, true] {
+            assert_eq!(Options::parse(&emitted(&options), syn), options);
+            assert_eq!(Options::parse(&[28, 3, 1], syn), Options::default());
+        }
     }
 
     #[test]

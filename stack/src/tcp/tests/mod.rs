@@ -27,6 +27,7 @@ mod size;
 mod survival;
 mod transfer;
 mod urgent;
+mod user_timeout;
 mod window;
 mod window_edge;
 mod zero_window;
