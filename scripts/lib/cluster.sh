@@ -45,7 +45,7 @@ mac_for() {
 }
 
 # cluster_config [TOML]: writes the key and a configuration for each host into $WORK; further lines of TOML
-# are added to each. Their state folders are in $STATE, if that is set.
+# are added to each. Their state folders are in $STATE, if that is set; with $FLOODED both hear what is for the service.
 cluster_config() {
   local i
   (umask 077 && "$OUTLIVE" key >"$WORK/key")
@@ -59,7 +59,7 @@ hosts = [
   { id = 1, paths = ["10.88.0.11:7700", "10.77.0.11:7700"] },
   { id = 2, paths = ["10.88.0.12:7700", "10.77.0.12:7700"] },
 ]
-service = { interface = "service", address = "$SERVICE/$SERVICE_NETWORK", mac = "$SERVICE_MAC" }
+service = { interface = "service", address = "$SERVICE/$SERVICE_NETWORK", mac = "$SERVICE_MAC"${FLOODED:+, flooded = true} }
 ${1:-}
 TOML
   done
