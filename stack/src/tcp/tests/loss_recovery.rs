@@ -222,16 +222,19 @@ fn retransmissions_refer_to_the_same_memory() {
     assert_eq!(address(&sent[0]), address(again));
 }
 
+/// A path that takes segments of 960 bytes, and says nothing about larger ones.
+fn narrow(sent: &Sent) -> Fate {
+    if sent.len() > 960 {
+        Fate::Drop
+    } else {
+        Fate::Deliver
+    }
+}
+
 #[test]
 fn a_smaller_path_is_followed_without_a_smaller_window() {
     let mut pair = Pair::established(defaults(), defaults());
-    pair.filter = Box::new(|sent| {
-        if sent.len() > 960 {
-            Fate::Drop
-        } else {
-            Fate::Deliver
-        }
-    });
+    pair.filter = Box::new(narrow);
     pair.write(CLIENT, &[1; 14_480]);
     pair.transmit();
     let before = pair.tcb(CLIENT).info().cwnd;
@@ -255,13 +258,7 @@ fn a_smaller_path_is_followed_without_a_smaller_window() {
 #[test]
 fn a_black_hole_is_suspected_when_full_segments_vanish() {
     let mut pair = Pair::established(defaults(), defaults());
-    pair.filter = Box::new(|sent| {
-        if sent.len() > 960 {
-            Fate::Drop
-        } else {
-            Fate::Deliver
-        }
-    });
+    pair.filter = Box::new(narrow);
     pair.write(CLIENT, &[1; 14_480]);
     pair.run_for(Duration::from_secs(10));
     assert!(pair.tcb(CLIENT).take_hints().black_hole);
@@ -275,13 +272,7 @@ fn a_black_hole_is_suspected_when_full_segments_vanish() {
 fn a_black_hole_that_was_left_by_too_small_a_step_is_suspected_again() {
     let mut pair = Pair::established(defaults(), defaults());
     // As large as what is left of a segment when what fits every path was cut from it.
-    pair.filter = Box::new(|sent| {
-        if sent.len() > 960 {
-            Fate::Drop
-        } else {
-            Fate::Deliver
-        }
-    });
+    pair.filter = Box::new(narrow);
     pair.write(CLIENT, &[1; 14_480]);
     for step in [1280, 1000] {
         let mut suspected = false;
@@ -301,13 +292,7 @@ fn a_black_hole_that_was_left_by_too_small_a_step_is_suspected_again() {
 #[test]
 fn the_tail_is_probed_with_no_more_than_the_path_carries_now() {
     let mut pair = Pair::established(defaults(), defaults());
-    pair.filter = Box::new(|sent| {
-        if sent.len() > 960 {
-            Fate::Drop
-        } else {
-            Fate::Deliver
-        }
-    });
+    pair.filter = Box::new(narrow);
     pair.write(CLIENT, &[1; 1448]);
     pair.transmit();
     let before = pair.sent_by(CLIENT).len();
