@@ -47,8 +47,7 @@ impl Direct {
         remote: SocketAddr,
         options: SocketOptions,
     ) -> Result<Arc<Connection>, Error> {
-        let now = self.stack.now();
-        let connection = self.tcp().connect(now, local, remote, options)?;
+        let connection = self.begin(local, remote, options)?;
         self.stack.runtime().output(&connection);
         Ok(connection)
     }
@@ -63,10 +62,19 @@ impl Direct {
         remote: SocketAddr,
         options: SocketOptions,
     ) -> Result<Arc<Connection>, Error> {
-        let now = self.stack.now();
-        let connection = self.tcp().connect(now, local, remote, options)?;
+        let connection = self.begin(local, remote, options)?;
         connection.tcb.lock().hold_syn();
         Ok(connection)
+    }
+
+    fn begin(
+        &self,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        options: SocketOptions,
+    ) -> Result<Arc<Connection>, Error> {
+        let now = self.stack.now();
+        self.tcp().connect(now, local, remote, options)
     }
 
     /// Accepts connections to `local` from now on.
