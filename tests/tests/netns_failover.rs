@@ -1,6 +1,6 @@
 //! Connections that outlive their server: two hosts, a witness, unmodified clients, and `kill -9`.
 
-use outlive_tests::netns::{Cluster, Curl, Finished, Media, PATIENT, Sandbox, with_cluster};
+use outlive_tests::netns::{Cluster, Curl, Finished, Media, Sandbox, with_cluster};
 
 /// Slow enough that a kill falls into the transfer, fast enough not to bore.
 const RATE: &str = "10M";
@@ -36,11 +36,10 @@ fn an_upload_survives_the_death_of_its_host() {
 
 #[test]
 fn a_handover_is_not_noticed() {
-    with_cluster(BYTES, &PATIENT, &[], |cluster, file| {
+    with_cluster(BYTES, &[], &[], |cluster, file| {
         let curl = Curl::start(&cluster.client, file, [1, 1], RATE);
         cluster.wait_for("progress", |_| curl.has(BYTES / 4));
-        let primary = cluster.primary();
-        let said = cluster.outlive(primary, "handover").success().text();
+        let (primary, said) = cluster.hand_over();
         assert!(
             said.contains(&format!("host {} serves", 1 - primary)),
             "{said}"

@@ -2,9 +2,7 @@
 //! with another key.
 
 use outlive_cluster::report::Role;
-use outlive_tests::netns::{
-    Clients, Cluster, Conversations, Cut, Media, Network, PATIENT, Sandbox,
-};
+use outlive_tests::netns::{Clients, Cluster, Conversations, Cut, Media, Network, Sandbox};
 
 const CLIENTS: &str = env!("CARGO_BIN_EXE_clients");
 const STEP: u64 = 192 << 10;
@@ -24,8 +22,7 @@ fn with_pair(changes: &[(&str, &str)], test: impl FnOnce(&mut Cluster<'_>, &std:
     let sandbox = Sandbox::new();
     let media = Media::new(&sandbox);
     let file = media.random_file("random.bin", STEP * 4);
-    let changes: Vec<_> = PATIENT.iter().chain(changes).copied().collect();
-    let mut cluster = Cluster::new(&sandbox, &media, &changes, &[]);
+    let mut cluster = Cluster::new(&sandbox, &media, changes, &[]);
     cluster.start_pair();
     test(&mut cluster, &file);
 }
@@ -149,7 +146,7 @@ fn a_host_with_another_key_is_refused_and_the_service_is_unharmed() {
     let sandbox = Sandbox::new();
     let media = Media::new(&sandbox);
     let file = media.random_file("random.bin", STEP * 4);
-    let mut cluster = Cluster::new(&sandbox, &media, &PATIENT, &[]);
+    let mut cluster = Cluster::new(&sandbox, &media, &[], &[]);
     cluster.start();
     let mut clients = Clients::start(&cluster.client, CLIENTS, &file, [EACH; 2], &[]);
     clients.allow(STEP);

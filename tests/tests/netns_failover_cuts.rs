@@ -1,7 +1,7 @@
 //! Networks that are cut in every way, and a witness that is gone: every byte of every client is right, and whoever can
 //! be reached and may serve does.
 
-use outlive_tests::netns::{Clients, Conversations, Cut, Network, PATIENT, with_cluster};
+use outlive_tests::netns::{Clients, Conversations, Cut, Network, with_cluster};
 
 const CLIENTS: &str = env!("CARGO_BIN_EXE_clients");
 /// So much of each transfer passes between two disturbances.
@@ -92,7 +92,7 @@ const DISTURBANCES: [Disturbance; 8] = [
 #[test]
 fn whatever_is_cut_no_byte_is_wrong_and_who_can_be_reached_serves() {
     let len = STEP * (2 * DISTURBANCES.len() as u64 + 1);
-    with_cluster(len, &PATIENT, &[], |cluster, file| {
+    with_cluster(len, &[], &[], |cluster, file| {
         let conversations = Conversations::record(&cluster.client, "eth0");
         let mut clients = Clients::start(&cluster.client, CLIENTS, file, [EACH / 2; 2], &BUFFER);
         let mut allowed = 0;
@@ -138,15 +138,14 @@ fn whatever_is_cut_no_byte_is_wrong_and_who_can_be_reached_serves() {
 /// The witness is gone for good: a primary and its backup are two of three.
 #[test]
 fn without_the_witness_the_pair_goes_on_and_changes_places() {
-    with_cluster(STEP * 4, &PATIENT, &[], |cluster, file| {
+    with_cluster(STEP * 4, &[], &[], |cluster, file| {
         let mut clients = Clients::start(&cluster.client, CLIENTS, file, [EACH / 2; 2], &BUFFER);
         clients.allow(STEP);
         cluster.insist(clients.half());
         cluster.kill(2);
         clients.allow(STEP * 2);
         cluster.insist(clients.all());
-        let primary = cluster.primary();
-        let _ = cluster.outlive(primary, "handover").success();
+        let (primary, _) = cluster.hand_over();
         cluster.wait_until_serves(1 - primary);
         clients.allow(STEP * 3);
         cluster.insist(clients.all());

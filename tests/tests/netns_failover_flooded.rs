@@ -2,7 +2,7 @@
 //! and a death as they do elsewhere.
 
 use outlive_tests::netns::{
-    Capture, Clients, Cluster, Conversations, Network, PATIENT, SERVICE_MAC, require, with_cluster,
+    Capture, Clients, Cluster, Conversations, Network, SERVICE_MAC, require, with_cluster,
 };
 
 const CLIENTS: &str = env!("CARGO_BIN_EXE_clients");
@@ -19,10 +19,9 @@ fn is_learned(cluster: &Cluster<'_>) -> bool {
 /// Segments with data that reached the host that does not serve, during a handover and a death.
 fn heard_by_the_backup() -> usize {
     require(&["bridge"]);
-    let mut changes = PATIENT.to_vec();
-    changes.push(("flooded = false", "flooded = true"));
+    let flooded = [("flooded = false", "flooded = true")];
     let mut heard = 0;
-    with_cluster(STEP * 4, &changes, &[], |cluster, file| {
+    with_cluster(STEP * 4, &flooded, &[], |cluster, file| {
         let conversations = Conversations::record(&cluster.client, "eth0");
         let backup = cluster.port(1 - cluster.primary(), Network::Service);
         let filter = format!("ether dst {SERVICE_MAC} and tcp and len > 500");
@@ -35,8 +34,7 @@ fn heard_by_the_backup() -> usize {
         heard = capture.read(&["tcp.len"]).lines().count();
         clients.allow(STEP * 2);
         cluster.insist(clients.half());
-        let primary = cluster.primary();
-        let _ = cluster.outlive(primary, "handover").success();
+        let _ = cluster.hand_over();
         cluster.insist(clients.all());
         assert!(!is_learned(cluster));
         clients.allow(STEP * 3);

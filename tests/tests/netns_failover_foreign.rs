@@ -1,6 +1,6 @@
 //! A client whose stack is not the kernel's: the smoltcp crate on a TAP interface, through two deaths of its server.
 
-use outlive_tests::netns::{Clients, PATIENT, with_cluster};
+use outlive_tests::netns::{Clients, with_cluster};
 
 const CLIENTS: &str = env!("CARGO_BIN_EXE_clients");
 /// So much of each transfer passes between two kills.
@@ -10,7 +10,7 @@ const EACH: usize = 4;
 
 #[test]
 fn clients_with_a_stack_that_is_not_the_kernels_survive() {
-    with_cluster(STEP * 4, &PATIENT, &[], |cluster, file| {
+    with_cluster(STEP * 4, &[], &[], |cluster, file| {
         cluster.switch().shell(
             "ip tuntap add foreign0 mode tap
              ip link set foreign0 master service up",

@@ -2,7 +2,7 @@
 //! `OUTLIVE_TEST_CONNECTIONS` each way.
 
 use outlive_cluster::report::Role;
-use outlive_tests::netns::{Clients, Conversations, PATIENT, number_from, with_cluster};
+use outlive_tests::netns::{Clients, Conversations, number_from, with_cluster};
 
 const CLIENTS: &str = env!("CARGO_BIN_EXE_clients");
 /// So much of each transfer passes between two kills; several windows.
@@ -14,7 +14,7 @@ const BUFFER: &str = "65536";
 fn a_hundred_transfers_each_way_survive_kills_of_alternating_hosts() {
     let kills = number_from("OUTLIVE_TEST_KILLS", 5_u64);
     let each = number_from("OUTLIVE_TEST_CONNECTIONS", 100_usize);
-    with_cluster(STEP * (kills + 1), &PATIENT, &[], |cluster, file| {
+    with_cluster(STEP * (kills + 1), &[], &[], |cluster, file| {
         let capture = Conversations::record(&cluster.client, "eth0");
         let options = ["--buffer", BUFFER];
         let mut clients = Clients::start(&cluster.client, CLIENTS, file, [each; 2], &options);
@@ -45,7 +45,7 @@ fn a_hundred_transfers_each_way_survive_kills_of_alternating_hosts() {
 #[test]
 fn the_backup_is_lost_and_returns_under_load() {
     let each = number_from("OUTLIVE_TEST_CONNECTIONS", 40_usize);
-    with_cluster(STEP * 8, &PATIENT, &[], |cluster, file| {
+    with_cluster(STEP * 8, &[], &[], |cluster, file| {
         let capture = Conversations::record(&cluster.client, "eth0");
         let mut clients = Clients::start(&cluster.client, CLIENTS, file, [each; 2], &[]);
         clients.allow(STEP * 2);

@@ -3,9 +3,7 @@
 
 use std::path::Path;
 
-use outlive_tests::netns::{
-    Clients, Cluster, Conversations, PATIENT, SERVER, require, with_cluster,
-};
+use outlive_tests::netns::{Clients, Cluster, Conversations, SERVER, require, with_cluster};
 
 const CLIENTS: &str = env!("CARGO_BIN_EXE_clients");
 /// So much of each transfer passes between two kills.
@@ -81,7 +79,7 @@ fn is_possible(there: &str, kind: Kind) -> bool {
 
 fn all_kinds_survive(percent_lost: u32) {
     require(&["sysctl"]);
-    with_cluster(STEP * 4, &PATIENT, &[], |cluster, file| {
+    with_cluster(STEP * 4, &[], &[], |cluster, file| {
         let conversations = Conversations::record(&cluster.client, "eth0");
         let there = "sysctl -n net.ipv4.tcp_available_congestion_control";
         let there = cluster.client.shell(there);

@@ -1,7 +1,7 @@
 //! Kills in every part of a connection's life but the middle: while it opens, with a closed window, half-closed, and while
 //! it ends; with frames lost so that the server stands in the state that is meant.
 
-use outlive_tests::netns::{Clients, Cluster, Conversations, PATIENT, with_cluster};
+use outlive_tests::netns::{Clients, Cluster, Conversations, with_cluster};
 
 const CLIENTS: &str = env!("CARGO_BIN_EXE_clients");
 const BYTES: u64 = 300_000;
@@ -25,7 +25,7 @@ fn all_was_well(cluster: &Cluster<'_>, capture: outlive_tests::netns::Capture<'_
 
 /// Some transfers of which frames like `lost` are lost (the client's or the server's) until the server was killed.
 fn killed_while_lost(options: &[&str], of_client: bool, lost: &str) {
-    with_cluster(BYTES, &PATIENT, &[], |cluster, file| {
+    with_cluster(BYTES, &[], &[], |cluster, file| {
         let capture = Conversations::record(&cluster.client, "eth0");
         cluster.lose(of_client, lost);
         let mut clients = Clients::start(&cluster.client, CLIENTS, file, [EACH; 2], options);
@@ -44,7 +44,7 @@ fn killed_while_lost(options: &[&str], of_client: bool, lost: &str) {
 
 #[test]
 fn killed_before_a_handshake() {
-    with_cluster(BYTES, &PATIENT, &[], |cluster, file| {
+    with_cluster(BYTES, &[], &[], |cluster, file| {
         let capture = Conversations::record(&cluster.client, "eth0");
         let primary = cluster.primary();
         cluster.kill(primary);
@@ -57,7 +57,7 @@ fn killed_before_a_handshake() {
 /// SYN-RECEIVED: the client believes in the connection, the server has not heard so.
 #[test]
 fn killed_in_the_middle_of_a_handshake() {
-    with_cluster(BYTES, &PATIENT, &[], |cluster, file| {
+    with_cluster(BYTES, &[], &[], |cluster, file| {
         let capture = Conversations::record(&cluster.client, "eth0");
         cluster.lose(true, "tcp flags & (syn | ack) == ack");
         let mut clients = Clients::start(&cluster.client, CLIENTS, file, [EACH; 2], &[]);
@@ -77,7 +77,7 @@ fn killed_in_the_middle_of_a_handshake() {
 /// Nothing is read, and nothing more to be written, until the server was killed and came back.
 #[test]
 fn killed_with_closed_windows() {
-    with_cluster(BYTES * 2, &PATIENT, &[], |cluster, file| {
+    with_cluster(BYTES * 2, &[], &[], |cluster, file| {
         let capture = Conversations::record(&cluster.client, "eth0");
         let options = ["--buffer", "16384"];
         let mut clients = Clients::start(&cluster.client, CLIENTS, file, [EACH; 2], &options);
@@ -94,7 +94,7 @@ fn killed_with_closed_windows() {
 /// CLOSE-WAIT: clients have said everything and ended their direction, and the answer is on its way.
 #[test]
 fn killed_while_the_client_has_ended_its_direction() {
-    with_cluster(BYTES * 2, &PATIENT, &[], |cluster, file| {
+    with_cluster(BYTES * 2, &[], &[], |cluster, file| {
         let capture = Conversations::record(&cluster.client, "eth0");
         let options = ["--buffer", "65536", "--half-close"];
         let mut clients = Clients::start(&cluster.client, CLIENTS, file, [EACH; 2], &options);
@@ -121,7 +121,7 @@ fn killed_while_its_fin_after_the_clients_is_lost() {
 /// FIN-WAIT-2: the client's FIN does not come.
 #[test]
 fn killed_while_the_clients_fin_is_lost() {
-    with_cluster(BYTES, &PATIENT, &[], |cluster, file| {
+    with_cluster(BYTES, &[], &[], |cluster, file| {
         let capture = Conversations::record(&cluster.client, "eth0");
         cluster.lose(true, FIN);
         let clients = Clients::start(&cluster.client, CLIENTS, file, [EACH; 2], &[]);

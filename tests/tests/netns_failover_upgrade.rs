@@ -1,7 +1,7 @@
 //! An upgrade of the program on one host: a second process beside the first one takes the service over, on the same
 //! interface, and no connection is lost.
 
-use outlive_tests::netns::{Clients, Cluster, Conversations, Media, PATIENT, Sandbox};
+use outlive_tests::netns::{Clients, Cluster, Conversations, Media, Sandbox};
 
 const CLIENTS: &str = env!("CARGO_BIN_EXE_clients");
 const STEP: u64 = 192 << 10;
@@ -19,8 +19,7 @@ fn a_process_hands_over_to_another_one_on_the_same_host_and_back() {
     let sandbox = Sandbox::new();
     let media = Media::new(&sandbox);
     let file = media.random_file("random.bin", STEP * 8);
-    let changes: Vec<_> = PATIENT.iter().chain(&ONE_HOST).copied().collect();
-    let mut cluster = Cluster::new(&sandbox, &media, &changes, &[]).on_one_host();
+    let mut cluster = Cluster::new(&sandbox, &media, &ONE_HOST, &[]).on_one_host();
     cluster.start();
     let conversations = Conversations::record(&cluster.client, "eth0");
     let options = ["--buffer", "65536"];
@@ -28,8 +27,7 @@ fn a_process_hands_over_to_another_one_on_the_same_host_and_back() {
     for round in 0..3 {
         clients.allow(STEP * 2 * (round + 1));
         cluster.insist(clients.half());
-        let old = cluster.primary();
-        let _ = cluster.outlive(old, "handover").success();
+        let (old, _) = cluster.hand_over();
         cluster.wait_until_serves(1 - old);
         // The old program ends, and the next one is started in its place.
         cluster.stop(old);

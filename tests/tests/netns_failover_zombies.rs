@@ -4,8 +4,7 @@
 
 use outlive_cluster::report::Role;
 use outlive_tests::netns::{
-    Capture, Clients, Cluster, Conversations, Network, PATIENT, SERVICE_MAC, number_from,
-    with_cluster,
+    Capture, Clients, Cluster, Conversations, Network, SERVICE_MAC, number_from, with_cluster,
 };
 
 const CLIENTS: &str = env!("CARGO_BIN_EXE_clients");
@@ -102,7 +101,7 @@ fn whatever_a_host_says_that_stood_still_no_stream_changes() {
     let mut pauses = vec![0.05, 0.5, 2.0];
     pauses.extend((long > 0).then(|| f64::from(long)));
     let len = STEP * (pauses.len() as u64 + 1);
-    with_cluster(len, &PATIENT, &[], |cluster, file| {
+    with_cluster(len, &[], &[], |cluster, file| {
         let conversations = Conversations::record(&cluster.client, "eth0");
         let mut clients = Clients::start(&cluster.client, CLIENTS, file, [EACH; 2], &BUFFER);
         for (from, seconds) in (0..).map(|n| STEP * n).zip(pauses) {

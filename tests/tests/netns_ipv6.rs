@@ -248,8 +248,7 @@ fn a_handover_is_not_noticed() {
     let url = format!("{}/random.bin", Family::V6.url());
     let mut download = curl(&cluster, &["-o", &to, &url]);
     grown(&cluster, &received, BYTES / 4);
-    let primary = cluster.primary();
-    let said = cluster.outlive(primary, "handover").success().text();
+    let (primary, said) = cluster.hand_over();
     let expected = format!("host {} serves", 1 - primary);
     assert!(said.contains(&expected), "{said}");
     let status = download.wait().expect("it is our child");

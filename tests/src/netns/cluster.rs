@@ -8,6 +8,7 @@
 //! Every host is a network namespace with a kernel of its own on both networks; the service address
 //! belongs to whichever `outlive video` serves.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,12 +28,12 @@ const NAMES: [&str; 3] = ["host0", "host1", "witness"];
 /// Between two questions to another process.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Changes of the example's configuration for tests of what is right rather than of what is fast: a machine that is busy
-/// with other work takes no host for dead, and leaves no backup behind.
-pub const PATIENT: [(&str, &str); 4] = [
-    ("interval_ms = 10\n", "interval_ms = 30\n"),
-    ("multiplier = 3\n", "multiplier = 5\n"),
-    ("duration_ms = 30\n", "duration_ms = 150\n"),
+/// Changes of the example's configuration. Tests are of what is right; how fast it is, benchmarks tell: a machine that is
+/// busy with other work takes no host for dead, and leaves no backup behind between a test's question and the kill.
+const PATIENT: [(&str, &str); 4] = [
+    ("interval_ms = 10\n", "interval_ms = 40\n"),
+    ("multiplier = 3\n", "multiplier = 6\n"),
+    ("duration_ms = 30\n", "duration_ms = 240\n"),
     ("commit_timeout_ms = 200 ", "commit_timeout_ms = 2000 "),
 ];
 
@@ -50,8 +51,8 @@ pub struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    /// Lays the networks and writes the configurations: the example's, with `changes` of text made in it. Nothing
-    /// runs yet.
+    /// Lays the networks and writes the configurations: the example's, more patient, with `changes` of text made in it.
+    /// Nothing runs yet.
     ///
     /// # Panics
     /// When a text to change is not in the example.
@@ -292,6 +293,20 @@ impl<'a> Cluster<'a> {
         Finished::of(finished)
     }
 
+    /// Has the service handed over by the host that has it: which one that was, and what the command said. A machine that is
+    /// busy with other work may be too slow for one; then the host goes on, the command says so, and it is asked again.
+    #[must_use]
+    pub fn hand_over(&self) -> (usize, String) {
+        let primary = self.primary();
+        let said = Cell::new(None);
+        self.wait_for("handover", |cluster| {
+            let finished = cluster.outlive(primary, "handover");
+            said.set(finished.status.success().then(|| finished.text()));
+            finished.status.success()
+        });
+        (primary, said.take().unwrap_or_default())
+    }
+
     /// A host's namespace.
     #[must_use]
     pub fn host(&self, host: usize) -> &Netns<'a> {
@@ -362,7 +377,7 @@ fn configure(sandbox: &Sandbox, changes: &[(&str, &str)]) -> [PathBuf; 3] {
     ));
     let mut text = sandbox.shell(&format!("{outlive} key --example"));
     let usual = [("\"eth1\"", "\"svc\""), ("gateway = ", "# gateway = ")];
-    for (from, to) in usual.iter().chain(changes) {
+    for (from, to) in usual.iter().chain(&PATIENT).chain(changes) {
         assert!(text.contains(from), "\"{from}\" is not in the example");
         text = text.replace(from, to);
     }

@@ -24,7 +24,7 @@ mod topology;
 pub use capture::{Capture, Findings};
 pub use chromium::Chromium;
 pub use clients::Clients;
-pub use cluster::{Cluster, PATIENT, SERVICE_MAC};
+pub use cluster::{Cluster, SERVICE_MAC};
 pub use command::{Finished, require};
 pub use conversations::Conversations;
 pub use curl::Curl;
