@@ -19,6 +19,7 @@ use outlive_tests::frames::arp;
 use outlive_tests::replay::capture::load;
 use outlive_tests::simulation::node::{Node, OurNode};
 use outlive_tests::simulation::world::{HostId, World};
+use test_case::test_case;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
@@ -161,9 +162,10 @@ fn sent_by(fixture: &str, mac: [u8; 6]) -> Vec<Decoded> {
         .collect()
 }
 
-#[test]
-fn arp_and_echo_are_answered_as_the_kernel_did() {
-    let mut replay = Replay::new("arp.server", false);
+#[test_case("arp.server", 3)] // one ARP reply and two echo replies
+#[test_case("ours-arp.server", 5)]
+fn arp_and_echo_are_answered_as_recorded(fixture: &str, answers: usize) {
+    let mut replay = Replay::new(fixture, false);
     replay.run();
     let is_answer = |decoded: &&Decoded| {
         matches!(
@@ -171,15 +173,11 @@ fn arp_and_echo_are_answered_as_the_kernel_did() {
             Decoded::Arp(2, ..) | Decoded::Icmp(_, _, ECHO_REPLY, ..)
         )
     };
-    let recorded = sent_by("arp.server", SERVER_MAC);
+    let recorded = sent_by(fixture, SERVER_MAC);
     let expected: Vec<_> = recorded.iter().filter(is_answer).collect();
     let heard = replay.heard.borrow();
     assert_eq!(heard.iter().collect::<Vec<_>>(), expected);
-    assert_eq!(
-        expected.len(),
-        3,
-        "one ARP reply and two echo replies are in the fixture"
-    );
+    assert_eq!(expected.len(), answers, "in the fixture");
 }
 
 /// Puts UDP datagrams together again from what was heard: payloads by first byte of their order.
@@ -209,9 +207,10 @@ fn reassembled(heard: &[Decoded]) -> Vec<Vec<u8>> {
     whole
 }
 
-#[test]
-fn fragments_of_the_kernel_are_put_together_and_answered_in_fragments() {
-    let mut replay = Replay::new("fragments.server", false);
+#[test_case("fragments.server")]
+#[test_case("ours-fragments.server")]
+fn fragments_of_the_kernel_are_put_together_and_answered_in_fragments(fixture: &str) {
+    let mut replay = Replay::new(fixture, false);
     let socket =
         UdpSocket::bind(&replay.stack, SocketAddr::from((SERVER, 7))).expect("the port is free");
     replay.world.spawn_service(replay.host, async move {
@@ -224,7 +223,7 @@ fn fragments_of_the_kernel_are_put_together_and_answered_in_fragments() {
     });
     replay.run();
     let answered = reassembled(&replay.heard.borrow());
-    let recorded = reassembled(&sent_by("fragments.server", CLIENT_MAC));
+    let recorded = reassembled(&sent_by(fixture, CLIENT_MAC));
     assert_eq!(
         answered.iter().map(Vec::len).collect::<Vec<_>>(),
         [1472, 1473, 4000, 9000]
@@ -233,9 +232,9 @@ fn fragments_of_the_kernel_are_put_together_and_answered_in_fragments() {
     assert_eq!(replay.stack.counters().get(Counter::IpReassembled), 3);
 }
 
-#[test]
-fn a_connected_udp_socket_learns_that_nobody_is_there() {
-    let fixture = "udp-port-unreachable.client";
+#[test_case("udp-port-unreachable.client")]
+#[test_case("ours-udp-port-unreachable.client")]
+fn a_connected_udp_socket_learns_that_nobody_is_there(fixture: &str) {
     let Some(Decoded::Udp(from, to, payload)) = sent_by(fixture, CLIENT_MAC).into_iter().next()
     else {
         panic!("the fixture begins with a datagram");

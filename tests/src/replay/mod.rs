@@ -8,5 +8,6 @@
 pub mod capture;
 pub mod exchange;
 pub mod peer;
+pub mod replayed;
 pub mod rewrite;
 pub mod script;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outlive::socket::asynchronous::TcpStream;
-use outlive::tcp::State;
+use outlive::tcp::{KeepAlive, State};
 
 use super::exchange::{Exchange, offset};
 
@@ -24,6 +24,15 @@ pub enum Step {
     Send(Bytes),
     /// Closes its half.
     Shutdown,
+    /// Lets the stack probe a silent peer after so long, and says nothing for a while.
+    KeepAlive {
+        /// Silence before a probe, and between two.
+        idle: Duration,
+        /// How long all of it lasts.
+        silence: Duration,
+    },
+    /// Does nothing, so that what arrives fills the window.
+    Rest(Duration),
     /// Resets the connection.
     Abort,
     /// Keeps the connection as it is until it is gone.
@@ -52,6 +61,8 @@ pub fn steps(exchange: &Exchange) -> Vec<Step> {
     let arriving = exchange.stream(false).len() as i64;
     let (mut steps, mut sent) = (Vec::new(), 1);
     let mut closed = false;
+    steps.extend(rest(exchange).map(Step::Rest));
+    let mut keep_alive = keep_alive(exchange, iss);
     for event in exchange.events.iter().filter(|event| event.local) {
         let Some(segment) = event.segment().filter(|segment| !segment.syn) else {
             continue;
@@ -62,6 +73,13 @@ pub fn steps(exchange: &Exchange) -> Vec<Step> {
             .ok()
             .and_then(|known| data.get(known..))
             .filter(|data| !data.is_empty());
+        if let Some((at, step)) = keep_alive.take() {
+            if event.at >= at {
+                steps.push(step);
+            } else {
+                keep_alive = Some((at, step));
+            }
+        }
         let acts =
             fresh.is_some() || (segment.fin && !closed) || (segment.rst && segment.ack.is_some());
         if !acts {
@@ -94,6 +112,40 @@ pub fn steps(exchange: &Exchange) -> Vec<Step> {
     steps
 }
 
+/// How long the application read nothing, if that closed its window.
+fn rest(exchange: &Exchange) -> Option<Duration> {
+    let ours = exchange.events.iter().filter(|event| event.local);
+    let mut windows = ours.filter_map(|event| {
+        let segment = event.segment().filter(|segment| !segment.rst)?;
+        Some((event.at, segment.window))
+    });
+    windows.find(|&(_, window)| window == 0)?;
+    let (reopened, _) = windows.find(|&(_, window)| window > 0)?;
+    // A little less: the peer goes on when it went on then, which must not be before there is room.
+    Some(reopened * 9 / 10)
+}
+
+/// When the first probe of a silent peer left: nothing, from one octet before what comes next. With it what the application
+/// had chosen.
+fn keep_alive(exchange: &Exchange, iss: u32) -> Option<(Duration, Step)> {
+    let (mut next, mut before, mut probes) = (1, Duration::ZERO, Vec::new());
+    for event in &exchange.events {
+        if let Some(segment) = event.segment().filter(|_| event.local) {
+            let start = offset(segment.seq, iss);
+            if start == next - 1 && segment.sequence_len() == 0 && !segment.rst {
+                probes.push((before, event.at));
+            }
+            next = next.max(start + i64::from(segment.sequence_len()));
+        }
+        before = event.at;
+    }
+    let (&(silent_since, first), &(_, last)) = (probes.first()?, probes.last()?);
+    // A little less: the peer answers when it answered then, which must not be before we ask.
+    let idle = (first - silent_since) * 9 / 10;
+    let silence = last - silent_since + idle / 10;
+    Some((first, Step::KeepAlive { idle, silence }))
+}
+
 /// Does it all again.
 pub async fn perform(stream: TcpStream, steps: Vec<Step>, witness: Rc<RefCell<Witness>>) {
     let mut result = Ok(());
@@ -112,6 +164,19 @@ async fn act(stream: &TcpStream, step: Step, witness: &RefCell<Witness>) -> io::
     match step {
         Step::Send(data) => stream.send(data).await,
         Step::Shutdown => stream.shutdown(Shutdown::Write),
+        Step::KeepAlive { idle, silence } => {
+            stream.set_keepalive(Some(KeepAlive {
+                idle,
+                interval: idle,
+                ..KeepAlive::default()
+            }));
+            stream.stack().sleep(silence).await;
+            Ok(())
+        }
+        Step::Rest(duration) => {
+            stream.stack().sleep(duration).await;
+            Ok(())
+        }
         Step::Abort => {
             // An abort throws away what is still to be sent; then it had been acknowledged.
             stream.stack().sleep(Duration::from_millis(100)).await;
