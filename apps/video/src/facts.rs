@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::http::Refusal;
-use crate::http::entity_tag::Digest;
+use crate::http::digest::Digest;
 use crate::media::Film;
 
 /// A film, its content's digest, and when it was modified on the host that answered.

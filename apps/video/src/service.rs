@@ -5,10 +5,10 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{HeaderName, Method, StatusCode, header};
-use sha2::{Digest as _, Sha256};
 
 use crate::facts::{Facts, Found, Sight};
 use crate::http::conditional::{Validators, Verdict, evaluate, range_applies};
+use crate::http::digest::digest_of;
 use crate::http::plan::content_range;
 use crate::http::range::{Selection, select};
 use crate::http::{EntityTag, Head, Plan, Refusal, Request};
@@ -277,7 +277,7 @@ async fn page(server: &Server, request: &Request) -> Bytes {
 
 /// The answer with the page. Its tag is made from its bytes, like a film's.
 fn index(request: &Request, body: Bytes, date: SystemTime) -> Response {
-    let entity_tag = EntityTag::from_digest(&Sha256::digest(&body).into());
+    let entity_tag = EntityTag::from_digest(&digest_of(&body));
     let validators = Validators {
         entity_tag,
         last_modified: SystemTime::UNIX_EPOCH,

@@ -19,9 +19,8 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use sha2::{Digest as _, Sha256};
 
-use crate::http::entity_tag::Digest;
+use crate::http::digest::{Digest, Hasher};
 use crate::media::Library;
 use crate::media::library::FolderError;
 use crate::pool::Pool;
@@ -83,7 +82,7 @@ impl Uploads {
 /// An upload on its way in.
 #[derive(Debug)]
 pub struct Intake {
-    hasher: Sha256,
+    hasher: Hasher,
     bytes: u64,
     temporary: Option<Temporary>,
     failed: Option<io::Error>,
@@ -105,7 +104,7 @@ impl Intake {
     #[must_use]
     pub fn sink() -> Self {
         Self {
-            hasher: Sha256::new(),
+            hasher: Hasher::new(),
             bytes: 0,
             temporary: None,
             failed: None,
@@ -146,7 +145,7 @@ impl Intake {
             (None, None) => Ok(false),
         };
         Received {
-            digest: self.hasher.finalize().into(),
+            digest: self.hasher.finish(),
             bytes: self.bytes,
             created,
         }

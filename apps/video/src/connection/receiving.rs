@@ -11,7 +11,7 @@ use http::{StatusCode, header};
 use super::{Broken, Connection};
 use crate::facts::Sight;
 use crate::http::conditional::{Verdict, evaluate};
-use crate::http::entity_tag::hex;
+use crate::http::digest::hex;
 use crate::http::{EntityTag, Event, Framing, Head, Refusal, Request};
 use crate::response::Response;
 use crate::service::{self, SINK, UPLOADS};

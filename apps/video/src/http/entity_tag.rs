@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// The digest of a representation: equal digests, equal bytes.
-pub type Digest = [u8; 32];
+use super::digest::{Digest, hex};
 
 /// A strong entity tag, with its quotation marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,12 +64,6 @@ impl<'a> Iterator for Tags<'a> {
         self.0 = rest;
         Some((weak, tag))
     }
-}
-
-/// Lower-case hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

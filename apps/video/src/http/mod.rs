@@ -9,6 +9,7 @@ pub mod body;
 pub mod conditional;
 pub mod date;
 pub mod decoder;
+pub mod digest;
 pub mod entity_tag;
 pub mod head;
 pub mod limits;

@@ -7,9 +7,9 @@ use std::fmt::Write;
 use std::ops::Range;
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
-use super::entity_tag::{EntityTag, hex};
+use super::digest::{digest_of, hex};
+use super::entity_tag::EntityTag;
 
 /// One part of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Plan {
         content_type: &str,
         tag: &EntityTag,
     ) -> (Self, String) {
-        let boundary = hex(&Sha256::digest(format!("{tag}{ranges:?}"))[..15]);
+        let boundary = hex(&digest_of(format!("{tag}{ranges:?}").as_bytes())[..15]);
         let mut parts = Vec::with_capacity(ranges.len() * 2 + 1);
         let mut text = format!("--{boundary}\r\n");
         for range in ranges {

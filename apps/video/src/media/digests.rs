@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
 use super::film::{Film, Version};
-use crate::http::entity_tag::Digest;
+use crate::http::digest::{Digest, Hasher};
 use crate::pool::Pool;
 
 /// Most digests that are remembered; when there are more, all are forgotten and computed again as they
@@ -125,14 +124,14 @@ impl Shared {
     }
 
     fn compute(&self, film: &Film) -> Option<Digest> {
-        let mut hasher = Sha256::new();
+        let mut hasher = Hasher::new();
         let mut buffer = vec![0; READ_BYTES];
         let mut offset = 0;
         while !self.closed.load(Ordering::Relaxed) {
             match film.read_at(&mut buffer, offset) {
                 Ok(0) => {
                     let complete = offset == film.version().size() && film.is_unchanged();
-                    return complete.then(|| hasher.finalize().into());
+                    return complete.then(|| hasher.finish());
                 }
                 Ok(length) => {
                     hasher.update(&buffer[..length]);
@@ -155,7 +154,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::http::entity_tag::hex;
+    use crate::http::digest::hex;
 
     #[tokio::test]
     async fn the_digest_is_that_of_the_content_and_is_computed_once() {

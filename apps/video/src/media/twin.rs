@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use parking_lot::RwLock;
 use thiserror::Error;
 
-use crate::http::entity_tag::{Digest, hex};
+use crate::http::digest::{Digest, hex};
 
 /// Most files that a list may have.
 const MOST_FILES: usize = 65_536;
