@@ -35,14 +35,16 @@ cpu_s() {
   awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($12 + $13) / hz }' "/proc/${HOSTS[$1]}/stat"
 }
 
-# transfer WAY ADDRESS BYTES: one response, or one request, of that length; prints Mbit/s.
+# transfer WAY ADDRESS BYTES: one response, or one request, of that length; prints Mbit/s. A `hashed` upload is answered with a
+# digest, which every host that runs the handler computes.
 transfer() {
-  local way=$1 url=http://$2 bytes=$3
+  local way=$1 url=http://$2 bytes=$3 field='Want-Repr-Digest: sha-256=0'
+  [[ $way != hashed* ]] || field='Want-Repr-Digest: sha-256=1'
   if [[ $way == download ]]; then
     in_netns client curl -sS --fail --max-time 120 -w '%{speed_download}\n' -o /dev/null -r "0-$((bytes - 1))" "$url/huge"
   else
     head -c "$bytes" "$WORK/media/huge" | in_netns client curl -sS --fail --max-time 120 -w '%{speed_upload}\n' \
-      -o /dev/null -H Expect: -T - "$url/sink/cost"
+      -o /dev/null -H Expect: -H "$field" -T - "$url/sink/cost"
   fi | awk '{ print $1 * 8 / 1e6 }'
 }
 
@@ -60,12 +62,12 @@ pair() {
       cpu: [range(3) | $after[.] - $before[.]]}' >>"$WORK/results"
 }
 
-# pairs KIND LINK BYTES_DOWN BYTES_UP
+# pairs KIND LINK BYTES BYTES_HASHED
 pairs() {
   local kind=$1 link=$2 way round
-  local -A bytes=([download]=$3 [upload]=$4)
+  local -A bytes=([download]=$3 [upload]=$3 ["hashed upload"]=$4)
   for ((round = 1; round <= ${ROUNDS:-10}; round++)); do
-    for way in download upload; do
+    for way in download upload "hashed upload"; do
       printf '    %s, %s link, %s, pair %d of %d        \r' "$kind" "$link" "$way" "$round" "${ROUNDS:-10}"
       pair "$kind" "$link" "$way" "${bytes[$way]}"
     done
@@ -125,7 +127,7 @@ bench_cost() {
     shape 1gbit
     pairs $kind shaped "$BYTES" "$BYTES"
     unshape
-    # Without a limit a download is eight times as fast; an upload is held up by its digest.
+    # Without a limit all is eight times as fast; only an upload is held up by its digest.
     pairs $kind unshaped $((BYTES * 8)) "$BYTES"
     cluster_stop
     host_kill 3

@@ -36,7 +36,8 @@ pub(crate) struct VideoOptions {
     port: u16,
 
     /// Take uploads into this folder (PUT /uploads/NAME); without it they can only be thrown away
-    /// (PUT /sink/NAME), which answers with their SHA-256
+    /// (PUT /sink/NAME), which answers with their SHA-256, or only with their length if the request
+    /// has the field "Want-Repr-Digest: sha-256=0"
     #[arg(long, value_name = "DIR")]
     uploads: Option<PathBuf>,
 

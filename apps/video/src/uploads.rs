@@ -1,5 +1,5 @@
 //! Where uploads go: nowhere (the sink) or into a folder, under a temporary name until they are
-//! complete. Either way their bytes are counted and hashed.
+//! complete. Either way their bytes are counted, and hashed unless the client wants no digest of what goes nowhere.
 //!
 //! Whoever writes a temporary file holds its lock (flock(2)), and the kernel lets go of it when that process dies,
 //! however it dies. So a temporary file that can be locked is nobody's: the next process to open the folder removes it.
@@ -73,7 +73,7 @@ impl Uploads {
             let temporary = Temporary::create(folder, name)?;
             Ok(Intake {
                 temporary: Some(temporary),
-                ..Intake::sink()
+                ..Intake::sink(true)
             })
         }
     }
@@ -82,7 +82,7 @@ impl Uploads {
 /// An upload on its way in.
 #[derive(Debug)]
 pub struct Intake {
-    hasher: Hasher,
+    hasher: Option<Hasher>,
     bytes: u64,
     temporary: Option<Temporary>,
     failed: Option<io::Error>,
@@ -91,8 +91,8 @@ pub struct Intake {
 /// An upload of which everything came.
 #[derive(Debug)]
 pub struct Received {
-    /// Its SHA-256.
-    pub digest: Digest,
+    /// Its SHA-256, unless nobody wants it.
+    pub digest: Option<Digest>,
     /// Its length.
     pub bytes: u64,
     /// There was no file of that name before; or why it could not be stored, and then nothing is left of it.
@@ -100,11 +100,11 @@ pub struct Received {
 }
 
 impl Intake {
-    /// An upload that is counted, hashed and forgotten.
+    /// An upload that is counted, perhaps `hashed`, and forgotten.
     #[must_use]
-    pub fn sink() -> Self {
+    pub fn sink(hashed: bool) -> Self {
         Self {
-            hasher: Hasher::new(),
+            hasher: hashed.then(Hasher::new),
             bytes: 0,
             temporary: None,
             failed: None,
@@ -116,7 +116,7 @@ impl Intake {
     pub fn failed(error: io::Error) -> Self {
         Self {
             failed: Some(error),
-            ..Self::sink()
+            ..Self::sink(true)
         }
     }
 
@@ -125,7 +125,9 @@ impl Intake {
     /// host could repeat.
     pub fn absorb(&mut self, batch: &[Bytes]) {
         for bytes in batch {
-            self.hasher.update(bytes);
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(bytes);
+            }
             self.bytes += bytes.len() as u64;
             if let Some(temporary) = &mut self.temporary
                 && let Err(error) = temporary.file.write_all(bytes)
@@ -145,7 +147,7 @@ impl Intake {
             (None, None) => Ok(false),
         };
         Received {
-            digest: self.hasher.finish(),
+            digest: self.hasher.map(Hasher::finish),
             bytes: self.bytes,
             created,
         }
@@ -278,7 +280,10 @@ mod tests {
             let received = whole.finish();
             assert_eq!(received.bytes, 3);
             assert_eq!(received.created.expect("published"), created);
-            assert_eq!(received.digest[..4], [0xba, 0x78, 0x16, 0xbf]);
+            assert_eq!(
+                received.digest.expect("a digest")[..4],
+                [0xba, 0x78, 0x16, 0xbf]
+            );
             assert_eq!(names(folder.path()), ["film.mp4"]);
         }
         assert_eq!(

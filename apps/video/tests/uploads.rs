@@ -54,6 +54,20 @@ async fn the_sink_answers_with_the_digest() {
 }
 
 #[tokio::test]
+async fn the_sink_counts_where_a_digest_is_not_wanted() {
+    let site = Site::start().await;
+    let mut client = site.client().await;
+    let lines = "Content-Length: 3\r\nWant-Repr-Digest: sha-256=0\r\n";
+    client.send(put("/sink/a", lines)).await;
+    client.send("abc").await;
+    assert_eq!(client.reply(false).await.text(), "3\n");
+    // What is stored has a tag, made from its digest.
+    client.send(put("/uploads/a", lines)).await;
+    client.send("abc").await;
+    assert_eq!(client.reply(false).await.text(), hex_of(b"abc"));
+}
+
+#[tokio::test]
 async fn a_client_that_waits_is_told_to_continue() {
     let site = Site::start().await;
     let mut client = site.client().await;

@@ -11,7 +11,7 @@ use http::{StatusCode, header};
 use super::{Broken, Connection};
 use crate::facts::Sight;
 use crate::http::conditional::{Verdict, evaluate};
-use crate::http::digest::hex;
+use crate::http::digest::{self, hex};
 use crate::http::{EntityTag, Event, Framing, Head, Refusal, Request};
 use crate::response::Response;
 use crate::service::{self, SINK, UPLOADS};
@@ -54,7 +54,7 @@ impl<T: Transport> Connection<T> {
                 return Ok(Response::refusal(refusal, facts.date).closing());
             }
         };
-        let digest = received.digest;
+        let Received { digest, bytes, .. } = received;
         let (date, created) = self.conclude_upload(received.created).await?;
         let status = match created {
             Ok(true) => StatusCode::CREATED,
@@ -63,14 +63,14 @@ impl<T: Transport> Connection<T> {
         };
         count(&self.server.statistics.uploads);
         let mut head = Head::new(status, date);
-        if matches!(
-            destination(&request.target.names),
-            Some(Destination::Folder(_))
-        ) {
+        if let (Some(digest), Some(Destination::Folder(_))) =
+            (digest, destination(&request.target.names))
+        {
             self.server.twin.note(&request.target.names, digest);
             head = head.field(&header::ETAG, EntityTag::from_digest(&digest));
         }
-        Ok(Response::text(head, &hex(&digest)))
+        let said = digest.map_or_else(|| bytes.to_string(), |digest| hex(&digest));
+        Ok(Response::text(head, &said))
     }
 
     /// What is said of an upload: what became of it here, or on the host that said so first.
@@ -112,7 +112,7 @@ impl<T: Transport> Connection<T> {
         let not_here = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "uploads are not taken here");
         let name = match destination(&request.target.names) {
             None => return Ok(Err(not_here)),
-            Some(Destination::Sink) => return Ok(Ok(Intake::sink())),
+            Some(Destination::Sink) => return Ok(Ok(Intake::sink(!declines_digest(request)))),
             Some(Destination::Folder(_)) if self.server.uploads.is_none() => {
                 return Ok(Err(not_here));
             }
@@ -234,6 +234,12 @@ fn destination(names: &[OsString]) -> Option<Destination> {
         [first, name] if first == UPLOADS => Some(Destination::Folder(name.clone())),
         _ => None,
     }
+}
+
+/// Whether the client says that it wants no digest.
+fn declines_digest(request: &Request) -> bool {
+    let mut lists = request.headers.get_all("want-repr-digest").iter();
+    lists.any(|list| digest::is_declined(list.as_bytes()))
 }
 
 fn too_large() -> Refusal {

@@ -51,6 +51,13 @@ pub fn digest_of(content: &[u8]) -> Digest {
     hasher.finish()
 }
 
+/// True if a list of `Want-Repr-Digest` (RFC 9530 §4) says that a SHA-256 is not acceptable.
+#[must_use]
+pub fn is_declined(list: &[u8]) -> bool {
+    let mut members = list.split(|&byte| byte == b',');
+    members.any(|member| member.trim_ascii() == b"sha-256=0")
+}
+
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
@@ -62,6 +69,13 @@ mod tests {
     use sha2::{Digest as _, Sha256};
 
     use super::*;
+
+    #[test]
+    fn a_preference_of_zero_declines() {
+        assert!(is_declined(b"sha-512=3, sha-256=0"));
+        assert!(!is_declined(b"sha-256=10, sha-512=0"));
+        assert!(!is_declined(b""));
+    }
 
     #[test]
     fn pieces_make_the_digest_that_another_implementation_makes() {
