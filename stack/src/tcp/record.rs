@@ -43,6 +43,8 @@ pub struct Record {
     pub first_window: u16,
     /// The peer's TSval, as of when the record was made; 0 without timestamps.
     pub peer_timestamp: u32,
+    /// The peer's user time-out as its option says it (RFC 5482 §4); 0 if it said nothing.
+    pub peer_user_timeout: u16,
 }
 
 /// Where a connection of which only the record is known goes on.
@@ -113,6 +115,7 @@ impl Tcb {
             } else {
                 0
             },
+            peer_user_timeout: self.peer_user_timeout(),
         })
     }
 
@@ -223,6 +226,7 @@ impl Tcb {
             passive,
             first_window: _, // superseded by the right edge
             peer_timestamp,
+            peer_user_timeout,
         } = *record;
         let mut tcb = Self::new(parameters, now, iss);
         tcb.passive = passive;
@@ -236,6 +240,7 @@ impl Tcb {
         if accurate_ecn {
             tcb.set_accurate(Accurate::resumed());
         }
+        tcb.take_user_timeout(peer_user_timeout);
         tcb.rcv.irs = irs;
         tcb.rcv.scale = our_scale;
         tcb.rcv.tuned_at_us = now.as_micros() as u32;

@@ -132,7 +132,7 @@ impl Tcb {
             marking: _,    // what was agreed is in the record
             transit: _,
             recovery: _,
-            aside: _, // of the path; that feedback is accurate is in the record, a user time-out may get lost (RFC 5482 §3.2)
+            aside: _, // of the path; what was agreed is in the record
             gating,
             urgent,
             fast_opening: _, // over once the connection stands

@@ -2,13 +2,14 @@
 //!
 //! A side that takes part says in its SYN, in the first segment after it, and whenever it changes its mind, how long it lets
 //! data stay unacknowledged; from that and what the peer says both know how long either may be away. What the application
-//! chose for itself goes first (CHANGEABLE is false then). Nothing confirms that the option arrived (§3.2), and a connection
-//! that goes on at another host from its record has forgotten what the peer said: then its own word is what counts.
+//! chose for itself goes first (CHANGEABLE is false then). Nothing confirms that the option arrived (§3.2). What the peer said is
+//! part of the record of a connection, and a note when it changes its mind, so that another host goes on with it.
 //!
 //! Left out: keeping probes of an idle peer apart from that (§4.2).
 
 use std::time::Duration;
 
+use super::gate::Note;
 use super::stamp::OPTIONS_BYTES;
 use super::tcb::Tcb;
 use super::{Flags, Segment, TxSegment};
@@ -26,8 +27,8 @@ const OPTION_BYTES: usize = 4;
 /// What is known beside the choices of this side.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct UserTimeouts {
-    /// REMOTE_UTO.
-    remote: Option<Duration>,
+    /// REMOTE_UTO, as the peer said it; 0 if it said nothing.
+    remote: u16,
     /// The peer is to be told with the next segment that has room for it.
     due: bool,
 }
@@ -48,10 +49,8 @@ impl Tcb {
     /// USER_TIMEOUT of §3.1.
     fn agreed(&self, advertised: Duration) -> Duration {
         let advertised = decode(encode(advertised));
-        let aside = self.aside.as_ref();
-        let remote = aside.and_then(|aside| aside.user_timeouts?.remote);
         advertised
-            .max(remote.unwrap_or_default())
+            .max(decode(self.peer_user_timeout()))
             .max(LOWER_LIMIT)
             .min(UPPER_LIMIT.max(advertised))
     }
@@ -77,12 +76,31 @@ impl Tcb {
     /// What the peer says; nothing is heard by who takes no part. Zero means nothing (§4).
     pub(super) fn hear_user_timeout(&mut self, segment: &Segment) {
         if let Some(said) = segment.options.user_timeout
-            && said & !IN_MINUTES != 0
-            && self.settings.options().advertised_user_timeout.is_some()
+            && said != self.peer_user_timeout()
+            && self.take_user_timeout(said)
+            && self.has_asked_for_record()
         {
-            let aside = self.aside.get_or_insert_default();
-            aside.user_timeouts.get_or_insert_default().remote = Some(decode(said));
+            self.note(Note::UserTimeout(said));
         }
+    }
+
+    /// What the peer said last; 0 if it said nothing.
+    pub(super) fn peer_user_timeout(&self) -> u16 {
+        let aside = self.aside.as_ref();
+        aside
+            .and_then(|aside| aside.user_timeouts)
+            .map_or(0, |it| it.remote)
+    }
+
+    /// True if it counts.
+    pub(super) fn take_user_timeout(&mut self, said: u16) -> bool {
+        let counts =
+            said & !IN_MINUTES != 0 && self.settings.options().advertised_user_timeout.is_some();
+        if counts {
+            let aside = self.aside.get_or_insert_default();
+            aside.user_timeouts.get_or_insert_default().remote = said;
+        }
+        counts
     }
 
     /// The option, where it is due and there is room beside `len` bytes of data.

@@ -256,6 +256,7 @@ impl Journal {
                 state,
             } => self.mirror(*from, *input, bytes, state.as_ref())?,
             &Note::Unprotected(reason) => self.lose(reason),
+            &Note::UserTimeout(said) => self.record.peer_user_timeout = said,
             Note::TimeWait => self.begin_time_wait(),
         }
         Ok(())

@@ -27,6 +27,7 @@ pub(crate) fn opening(log_bytes: u32, mirror: bool) -> Opening {
             passive: true,
             first_window: 64_000,
             peer_timestamp: 4,
+            peer_user_timeout: 300,
         },
         terms: Terms {
             log_bytes,
@@ -159,6 +160,7 @@ enum Step {
     Lose,
     TimeWait,
     Shed,
+    Patience(u16),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -173,6 +175,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Lose),
         1 => Just(Step::TimeWait),
         1 => Just(Step::Shed),
+        1 => any::<u16>().prop_map(Step::Patience),
     ]
 }
 
@@ -236,6 +239,7 @@ fn honest_note(journal: &Journal, step: &Step, decided: &mut u64) -> Note {
             state: state(len as u64),
         },
         Step::Lose => Note::Unprotected(Reason::MemoryFull),
+        Step::Patience(said) => Note::UserTimeout(said),
         _ => Note::TimeWait,
     }
 }

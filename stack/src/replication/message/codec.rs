@@ -60,6 +60,7 @@ const UNPROTECTED: u8 = 10;
 const TIME_WAIT: u8 = 11;
 const CLOSED: u8 = 12;
 const SHED: u8 = 13;
+const USER_TIMEOUT: u8 = 14;
 
 impl Entry {
     /// Appends its bytes.
@@ -158,6 +159,7 @@ fn put_opening(opening: &Opening, into: &mut BytesMut) {
         passive,
         first_window,
         peer_timestamp,
+        peer_user_timeout,
     } = *record;
     into.put_u32(iss);
     into.put_u32(irs);
@@ -172,6 +174,7 @@ fn put_opening(opening: &Opening, into: &mut BytesMut) {
     put_flag(passive, into);
     into.put_u16(first_window);
     into.put_u32(peer_timestamp);
+    into.put_u16(peer_user_timeout);
     into.put_u32(terms.log_bytes);
     into.put_u8(match terms.hot {
         Hot::Never => 0,
@@ -214,6 +217,7 @@ fn get_opening(from: &mut Bytes) -> Decoded<Opening> {
         passive: get_flag(from)?,
         first_window: from.try_get_u16()?,
         peer_timestamp: from.try_get_u32()?,
+        peer_user_timeout: from.try_get_u16()?,
     };
     let log_bytes = from.try_get_u32()?;
     let hot = match from.try_get_u8()? {
@@ -263,6 +267,10 @@ fn put_note(note: &Note, into: &mut BytesMut) {
             into.put_u8(UNPROTECTED);
             into.put_u8(reason as u8);
         }
+        &Note::UserTimeout(said) => {
+            into.put_u8(USER_TIMEOUT);
+            into.put_u16(said);
+        }
         Note::TimeWait => into.put_u8(TIME_WAIT),
     }
 }
@@ -285,6 +293,7 @@ fn get_note(kind: u8, from: &mut Bytes) -> Decoded<Note> {
             state: get_state(from)?,
         },
         UNPROTECTED => Note::Unprotected(get_reason(from)?),
+        USER_TIMEOUT => Note::UserTimeout(from.try_get_u16()?),
         TIME_WAIT => Note::TimeWait,
         kind => return Err(Malformed::Kind(kind)),
     })

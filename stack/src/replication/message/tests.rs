@@ -36,7 +36,13 @@ fn blob(most: usize) -> impl Strategy<Value = Bytes> {
 fn record() -> impl Strategy<Value = Record> {
     let fixed = (any::<u32>(), any::<u32>(), any::<u16>(), any::<u16>());
     let agreed = (0u8..15, 0u8..15, any::<bool>(), any::<Option<u32>>());
-    let rest = (any::<bool>(), any::<u16>(), any::<u32>(), any::<bool>());
+    let rest = (
+        any::<bool>(),
+        any::<u16>(),
+        any::<u32>(),
+        any::<bool>(),
+        any::<u16>(),
+    );
     (fixed, agreed, rest).prop_map(|(fixed, agreed, rest)| Record {
         iss: fixed.0,
         irs: fixed.1,
@@ -49,6 +55,7 @@ fn record() -> impl Strategy<Value = Record> {
         passive: rest.0,
         first_window: rest.1,
         peer_timestamp: rest.2,
+        peer_user_timeout: rest.4,
         ecn: rest.3,
         accurate_ecn: rest.3 && rest.0,
     })
@@ -102,6 +109,7 @@ fn note() -> impl Strategy<Value = Note> {
             }
         }),
         reason.prop_map(Note::Unprotected),
+        any::<u16>().prop_map(Note::UserTimeout),
         Just(Note::TimeWait),
     ]
 }

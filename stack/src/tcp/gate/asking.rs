@@ -116,6 +116,12 @@ impl Tcb {
         gating.noted + gating.notes.len() as u64
     }
 
+    /// What is known now is in the record, and what becomes known later is not.
+    pub(in crate::tcp) fn has_asked_for_record(&self) -> bool {
+        let gating = self.gating.as_ref();
+        gating.is_some_and(|it| it.record != Stage::Open)
+    }
+
     /// True when there are notes that something may wait for.
     pub(in crate::tcp) fn has_notes(&self) -> bool {
         self.gating.as_ref().is_some_and(|it| !it.notes.is_empty())

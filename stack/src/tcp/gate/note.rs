@@ -34,6 +34,8 @@ pub enum Note {
     },
     /// Nobody can take over this connection, at least until its next point.
     Unprotected(Reason),
+    /// The peer changed its mind about its user time-out, since the record was made ([`crate::tcp::record::Record`]).
+    UserTimeout(u16),
     /// Both FINs are acknowledged; what is left is to answer the peer's, should it come again.
     TimeWait,
 }

@@ -88,6 +88,10 @@ impl Kept {
                 });
                 self.output.push(Mirrored { from, bytes });
             }
+            Note::UserTimeout(said) => {
+                let record = self.record.as_mut().expect("recorded");
+                record.peer_user_timeout = said;
+            }
             Note::Anchor { .. } | Note::TimeWait => {}
             Note::Unprotected(reason) => panic!("{reason}"),
         }

@@ -225,6 +225,7 @@ fn a_stream_far_beyond_four_gigabytes_goes_on_at_the_right_position() {
         passive: true,
         first_window: 65_535,
         peer_timestamp: 0,
+        peer_user_timeout: 0,
     };
     // The client is anywhere within what the anchors allow.
     for (anchor, ahead) in [

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::kept::Link;
 use super::pair::{CLIENT, Fate, Pair, SERVER, parameters};
 use crate::tcp::{Error, Flags, Parameters, State};
 
@@ -108,4 +109,39 @@ fn a_full_segment_stays_full() {
         sent.segment.segment_bytes.is_none() && sent.len() + options > mss + 12
     });
     assert!(too_long.is_none(), "{too_long:?}");
+}
+
+/// Runs for a second; the link carries what the server wants committed.
+fn run_with(pair: &mut Pair, link: &mut Link) {
+    let end = pair.now + Duration::from_secs(1);
+    pair.run_until(end, |pair| {
+        link.work(pair);
+        false
+    });
+    pair.now = end;
+    pair.sent.clear();
+}
+
+#[test]
+fn what_the_peer_said_is_known_where_the_connection_goes_on() {
+    // In its SYN, and later.
+    for (first, then) in [(900, None), (300, Some(900))] {
+        let server = Parameters {
+            gated: true,
+            ..telling(200)
+        };
+        let mut pair = Pair::new(telling(first), server);
+        let mut link = Link::new(1, Duration::ZERO);
+        pair.open();
+        run_with(&mut pair, &mut link);
+        if let Some(then) = then {
+            let then = Some(Duration::from_secs(then));
+            pair.tcb(CLIENT).set_advertised_user_timeout(then);
+            run_with(&mut pair, &mut link);
+        }
+        link.take_over(&mut pair);
+        run_with(&mut pair, &mut link);
+        assert_eq!(pair.states(), [State::Established; 2]);
+        gives_up(&mut pair, SERVER, 899, 902);
+    }
 }
