@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outlive::tcp::config::{Ecn, Secret};
+use outlive::tcp::config::{Ecn, MtuProbing, ProbeWhen, Secret};
 use outlive::tcp::{Algorithm, Config, KeepAlive, SocketOptions};
 use outlive_posix::{Defaults, FastOpenPolicy};
 
@@ -134,6 +134,27 @@ impl Sysctls {
         }
     }
 
+    fn mtu_probing(&self) -> MtuProbing {
+        let default = MtuProbing::default();
+        MtuProbing {
+            when: match self.number("ipv4/tcp_mtu_probing") {
+                Some(1_u8) => ProbeWhen::Reduced,
+                Some(2) => ProbeWhen::Always,
+                _ => ProbeWhen::Never,
+            },
+            base_mss: self.number("ipv4/tcp_base_mss").unwrap_or(default.base_mss),
+            floor_mss: self
+                .number("ipv4/tcp_mtu_probe_floor")
+                .unwrap_or(default.floor_mss),
+            threshold_bytes: self
+                .number("ipv4/tcp_probe_threshold")
+                .unwrap_or(default.threshold_bytes),
+            interval: self
+                .seconds("ipv4/tcp_probe_interval")
+                .unwrap_or(default.interval),
+        }
+    }
+
     /// What holds for all connections.
     pub(crate) fn config(&self) -> Config {
         let [_, send, max_send] = self.buffers("ipv4/tcp_wmem", [4096, 16_384, 4_194_304]);
@@ -152,6 +173,7 @@ impl Sysctls {
             },
             tail_loss_probe: self.number("ipv4/tcp_early_retrans").unwrap_or(3) >= 3_u8,
             slow_start_after_idle: self.switch("ipv4/tcp_slow_start_after_idle", true),
+            mtu_probing: self.mtu_probing(),
             initial_send_buffer_bytes: send,
             bookkeeping_bytes: BOOKKEEPING_BYTES,
             max_send_buffer_bytes: max_send,
@@ -203,11 +225,15 @@ mod tests {
             ("ipv4/tcp_ecn", "1"),
             ("ipv4/tcp_early_retrans", "0"),
             ("ipv4/tcp_slow_start_after_idle", "0"),
+            ("ipv4/tcp_mtu_probing", "2"),
+            ("ipv4/tcp_base_mss", "512"),
         ]);
         let config = sysctls.config();
         assert!(!config.timestamps && !config.sack && config.window_scaling);
         assert_eq!(config.ecn, Ecn::Active);
         assert!(!config.tail_loss_probe && !config.slow_start_after_idle);
+        let probing = config.mtu_probing;
+        assert_eq!((probing.when, probing.base_mss), (ProbeWhen::Always, 512));
         assert_eq!(config.initial_receive_buffer_bytes, 270_000);
         assert_eq!(config.max_receive_buffer_bytes, 15_728_640);
         let defaults = sysctls.defaults();

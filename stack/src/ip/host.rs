@@ -258,6 +258,7 @@ impl Ip {
             return Ok(Path {
                 source: source.unwrap_or(destination),
                 mtu: ipv4::MAX_LEN,
+                link_mtu: ipv4::MAX_LEN,
                 max_segmented_bytes: ipv4::MAX_LEN,
             });
         }
@@ -273,9 +274,17 @@ impl Ip {
             IpAddr::V6(_) => self.max_segmented6,
         };
         let mtu = self.mtu(destination);
+        // What routers cut passes whatever its size.
+        let known = self.known_mtu(destination);
+        let cut = known.is_some_and(|known| known.let_routers_cut);
         Ok(Path {
             source,
             mtu,
+            link_mtu: if cut {
+                mtu
+            } else {
+                self.mtu_on_link(destination)
+            },
             max_segmented_bytes: if max_segmented_bytes > self.link_mtu {
                 max_segmented_bytes
             } else {
@@ -402,13 +411,18 @@ impl Ip {
         self.path_mtu.lock().get(destination)
     }
 
+    /// Largest datagram to `destination` that may leave at all, in bytes.
+    fn mtu_on_link(&self, destination: IpAddr) -> usize {
+        match destination {
+            IpAddr::V4(_) => self.link_mtu,
+            IpAddr::V6(_) => self.link_mtu.min(self.learned_mtu6.load(Ordering::Relaxed)),
+        }
+    }
+
     /// Largest datagram to `destination` in bytes, as far as it is known.
     #[must_use]
     pub fn mtu(&self, destination: IpAddr) -> usize {
-        let on_link = match destination {
-            IpAddr::V4(_) => self.link_mtu,
-            IpAddr::V6(_) => self.link_mtu.min(self.learned_mtu6.load(Ordering::Relaxed)),
-        };
+        let on_link = self.mtu_on_link(destination);
         let known = self.known_mtu(destination);
         known.map_or(on_link, |known| known.mtu.min(on_link))
     }
@@ -431,10 +445,19 @@ impl Ip {
         believed
     }
 
-    /// Large datagrams to `destination` vanish without a word while small ones pass. Returns the size to
+    /// A datagram of `mtu` bytes arrived at `destination` (RFC 4821): the path is at least as wide.
+    pub fn raise_mtu(&self, now: Instant, destination: IpAddr, mtu: usize) {
+        let on_link = self.mtu_on_link(destination);
+        let mut cache = self.path_mtu.lock();
+        cache.raise(now, destination, mtu, on_link);
+        self.path_mtu_known
+            .store(!cache.is_empty(), Ordering::Relaxed);
+    }
+
+    /// Datagrams of `mtu` bytes to `destination` vanish without a word while small ones pass. Returns the size to
     /// try next.
-    pub fn report_black_hole(&self, now: Instant, destination: IpAddr) -> usize {
-        let present = self.mtu(destination);
+    pub fn report_black_hole(&self, now: Instant, destination: IpAddr, mtu: usize) -> usize {
+        let present = self.mtu(destination).min(mtu);
         let mut cache = self.path_mtu.lock();
         let believed = cache.black_hole(now, destination, present);
         self.path_mtu_known

@@ -166,6 +166,8 @@ pub struct Path {
     pub source: IpAddr,
     /// Largest datagram to that destination in bytes, as far as it is known.
     pub mtu: usize,
+    /// Largest that may turn out to pass, in bytes: what the link carries, or `mtu` where that is not to be found out.
+    pub link_mtu: usize,
     /// Largest TCP datagram that the device cuts by itself, in bytes; equal to `mtu` where it cannot.
     pub max_segmented_bytes: usize,
 }

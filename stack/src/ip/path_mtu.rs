@@ -1,6 +1,7 @@
 //! Path MTU discovery (RFC 1191, RFC 8201) with black-hole protection: what is known to be smaller than the link.
 //!
-//! An entry only ever shrinks, and is forgotten after a while, so that a larger size is tried again.
+//! What routers say only ever makes an entry smaller, and it is forgotten after a while, so that a larger size is tried again.
+//! What arrived of larger datagrams (RFC 4821) makes it larger.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -103,6 +104,17 @@ impl Cache {
             self.forget_oldest();
         }
         believed
+    }
+
+    /// A datagram of `mtu` bytes passed, where the link carries `on_link`.
+    pub(super) fn raise(&mut self, now: Instant, destination: IpAddr, mtu: usize, on_link: usize) {
+        if mtu >= on_link {
+            self.entries.remove(&destination);
+        } else if self.get(destination).is_some_and(|known| known.mtu < mtu) {
+            // Others need not find it out, too.
+            self.entries.remove(&destination);
+            self.lower(now, destination, mtu, on_link);
+        }
     }
 
     /// Large datagrams vanish: tries the next smaller usual size. Several connections may notice the same
@@ -231,6 +243,20 @@ mod tests {
             steps.push(mtu);
         }
         assert_eq!(steps, [1500, 1280, 1006, 552, 552, 552]);
+    }
+
+    #[test]
+    fn what_passed_widens_a_path_until_nothing_is_left_to_know() {
+        let mut cache = cache();
+        cache.lower(NOW, peer(1), 600, 1500);
+        cache.raise(NOW, peer(1), 1000, 1500);
+        assert_eq!(cache.get(peer(1)).unwrap().mtu, 1000);
+        cache.raise(NOW, peer(1), 900, 1500);
+        assert_eq!(cache.get(peer(1)).unwrap().mtu, 1000, "no news");
+        cache.raise(NOW, peer(1), 1500, 1500);
+        assert!(cache.is_empty());
+        cache.raise(NOW, peer(2), 1400, 1500);
+        assert!(cache.is_empty(), "others have no reason to be careful");
     }
 
     #[test]

@@ -314,6 +314,7 @@ impl Tcb {
         self.statistics.progress_at = now;
         self.soft_error = None;
         self.pass_landmarks(now);
+        self.pass_mtu_probe(now);
         if ack == self.snd.nxt {
             self.transit = None;
             self.rest_pacer(now);

@@ -1,9 +1,10 @@
 //! What only some connections have, in one allocation: the pacer while something is paced, the counters of accurate
-//! ECN, what is watched of writes, and what is agreed about the user time-out. Every pointer in the Tcb is paid for by every
+//! ECN, what is watched of writes, what is agreed about the user time-out, and the search for a larger path MTU. Every pointer in the Tcb is paid for by every
 //! connection.
 
 use super::accurate_ecn::Accurate;
 use super::landmarks::Landmarks;
+use super::mtu_search::MtuSearch;
 use super::pacing::Pacer;
 use super::tcb::Tcb;
 use super::user_timeout::UserTimeouts;
@@ -15,6 +16,7 @@ pub(super) struct Aside {
     pub accurate: Option<Accurate>,
     pub landmarks: Option<Landmarks>,
     pub user_timeouts: Option<UserTimeouts>,
+    pub mtu_search: Option<Box<MtuSearch>>,
 }
 
 impl Tcb {
@@ -35,9 +37,25 @@ impl Tcb {
     pub(super) fn drop_pacer(&mut self) {
         if let Some(aside) = &mut self.aside {
             aside.pacer = None;
-            if aside.accurate.is_none()
-                && aside.landmarks.is_none()
-                && aside.user_timeouts.is_none()
+            self.tidy_aside();
+        }
+    }
+
+    /// Gives it back if nothing is in it.
+    pub(super) fn tidy_aside(&mut self) {
+        if let Some(aside) = &self.aside {
+            let Aside {
+                pacer,
+                accurate,
+                landmarks,
+                user_timeouts,
+                mtu_search,
+            } = &**aside;
+            if pacer.is_none()
+                && accurate.is_none()
+                && landmarks.is_none()
+                && user_timeouts.is_none()
+                && mtu_search.is_none()
             {
                 self.aside = None;
             }

@@ -166,8 +166,11 @@ impl Tcb {
         }
         let error = match kind {
             ErrorKind::SourceQuench => return false,
-            ErrorKind::TooBig { .. } => {
-                self.on_path_change(now, path);
+            ErrorKind::TooBig { mtu } => {
+                if let Some(position) = self.our_position(seq) {
+                    self.refuse_mtu_probe(now, position, mtu);
+                }
+                self.follow_path(now, path, true);
                 return true;
             }
             ErrorKind::PortUnreachable | ErrorKind::ProtocolUnreachable => Error::Refused,
@@ -190,8 +193,14 @@ impl Tcb {
     /// The path's MTU or the device's ability changed; what is in flight and too large is sent again in
     /// smaller segments (RFC 1191 §6.4).
     pub fn on_path_change(&mut self, now: Instant, path: &Path) {
-        let before = self.effective_mss();
+        self.follow_path(now, path, false);
+    }
+
+    /// `told`: by a router, or because what is larger vanishes.
+    fn follow_path(&mut self, now: Instant, path: &Path, told: bool) {
+        let (before, usable) = (self.effective_mss(), self.usable_mtu());
         self.path = super::tcb::PathFacts::new(path);
+        self.narrow_mtu_search(now, usable, path, told);
         self.apply_mss();
         let after = self.effective_mss();
         if after < before && self.state.is_synchronized() {

@@ -33,6 +33,8 @@ pub struct Config {
     /// Less than this part of the congestion window waits for more, to be cut together (like Linux's
     /// `tcp_tso_win_divisor`).
     pub burst_window_divisor: u32,
+    /// Larger datagrams than a path is known to carry are tried (RFC 4821).
+    pub mtu_probing: MtuProbing,
     /// Longest that an ACK is held back (RFC 1122 §4.2.3.2 allows 500 ms).
     pub delayed_ack: Duration,
     /// How long TIME-WAIT lasts (RFC 9293 §3.4.2: 2 MSL; Linux waits 60 s).
@@ -102,6 +104,7 @@ impl Default for Config {
             burst_window_divisor: 3,
             tail_loss_probe: true,
             slow_start_after_idle: true,
+            mtu_probing: MtuProbing::default(),
             delayed_ack: Duration::from_millis(40),
             time_wait: Duration::from_secs(60),
             time_wait_ignores_resets: false,
@@ -126,6 +129,44 @@ impl Default for Config {
             resets_per_second: 1000,
             lockstep: false,
             socket: SocketOptions::default(),
+        }
+    }
+}
+
+/// When connections try larger datagrams than their path is known to carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeWhen {
+    /// Never (Linux's `tcp_mtu_probing` 0).
+    Never,
+    /// Once the path was found to be narrower than the link, by a router's word or because what is larger vanishes (1).
+    Reduced,
+    /// Every connection begins with a small size (2).
+    Always,
+}
+
+/// How larger datagrams are tried (RFC 4821; the numbers are Linux's).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MtuProbing {
+    /// When.
+    pub when: ProbeWhen,
+    /// The MSS that connections begin with which always probe (`tcp_base_mss`), but not less than `floor_mss`.
+    pub base_mss: u16,
+    /// See there (`tcp_mtu_probe_floor`).
+    pub floor_mss: u16,
+    /// A search ends when it has come so close (`tcp_probe_threshold`).
+    pub threshold_bytes: u32,
+    /// And begins again after this time (`tcp_probe_interval`; RFC 1191 §6.3 asks for ten minutes).
+    pub interval: Duration,
+}
+
+impl Default for MtuProbing {
+    fn default() -> Self {
+        Self {
+            when: ProbeWhen::Reduced,
+            base_mss: 1024,
+            floor_mss: 48,
+            threshold_bytes: 8,
+            interval: Duration::from_secs(600),
         }
     }
 }

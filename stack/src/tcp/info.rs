@@ -124,7 +124,7 @@ impl Tcb {
         match self.phase() {
             Phase::Reducing => Repair::Reducing,
             Phase::Fast => Repair::Recovery,
-            Phase::Timeout | Phase::Resegment => Repair::Timeout,
+            Phase::Timeout | Phase::Resegment | Phase::Probe => Repair::Timeout,
             Phase::Over if self.count(|piece| piece.fate != Fate::Outstanding) > 0 => Repair::Doubt,
             Phase::Over => Repair::Nothing,
         }

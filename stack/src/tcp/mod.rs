@@ -37,6 +37,8 @@ pub mod landmarks;
 pub mod listener;
 mod listeners;
 mod memory;
+mod mtu_probe;
+mod mtu_search;
 mod pacing;
 mod persist;
 mod ports;

@@ -9,6 +9,7 @@
 use super::acknowledge::News;
 use super::congestion::{CongestionControl, LostPiece, Timeout};
 use super::detection::{LossDetection, View};
+use super::mtu_search::Probe;
 use super::prr::Prr;
 use super::tcb::Tcb;
 use super::undo::Undo;
@@ -28,6 +29,8 @@ pub(super) enum Phase {
     /// The path takes only smaller segments than were sent: everything is sent again, and the
     /// congestion window stays as it is (RFC 1191 §6.5).
     Resegment,
+    /// The same of a probe for a larger path MTU alone (RFC 4821 §7.6.2).
+    Probe,
 }
 
 /// Detail of an episode.
@@ -141,12 +144,12 @@ impl Tcb {
             Phase::Over => false,
             // CWR reaches the peer with something new (RFC 3168 §6.1.2).
             Phase::Reducing => una > recovery.point,
-            Phase::Fast | Phase::Timeout | Phase::Resegment => una >= recovery.point,
+            Phase::Fast | Phase::Timeout | Phase::Resegment | Phase::Probe => una >= recovery.point,
         };
         if !over {
             return;
         }
-        if recovery.phase != Phase::Resegment {
+        if !matches!(recovery.phase, Phase::Resegment | Phase::Probe) {
             self.congestion.on_recovered(now);
         }
         if matches!(recovery.phase, Phase::Fast | Phase::Timeout) {
@@ -171,9 +174,17 @@ impl Tcb {
             transit.look_at = found.look_at;
             lost = found.lost;
         }
+        if phase == Phase::Over && self.lost_only_mtu_probe(now) {
+            return lost;
+        }
         self.tell_losses(now);
         let transit = self.transit(now);
-        let unattended = matches!(phase, Phase::Over | Phase::Reducing);
+        let unattended = match phase {
+            Phase::Over | Phase::Reducing => true,
+            // More than the probe is.
+            Phase::Probe => lost > 0,
+            Phase::Fast | Phase::Timeout | Phase::Resegment => false,
+        };
         if unattended && transit.flight.lost() > 0 {
             self.begin_fast(now, delivered);
         }
@@ -258,7 +269,7 @@ impl Tcb {
         let again = self.statistics.retries > 1;
         let phase = self.phase();
         let fresh = match phase {
-            Phase::Over | Phase::Resegment => true,
+            Phase::Over | Phase::Resegment | Phase::Probe => true,
             // The threshold moves once for a window's losses, and not again while nothing helps (RFC 5681 §3.1).
             Phase::Reducing | Phase::Fast => false,
             Phase::Timeout => !again,
@@ -288,6 +299,20 @@ impl Tcb {
             recovery.undo = Undo::new(una);
         }
         self.snd.tail_probe_end = 0;
+    }
+
+    /// A probe for a larger path MTU did not arrive, while everything else does.
+    pub(super) fn resend_mtu_probe(&mut self, now: Instant, probe: Probe) {
+        let transit = self.transit(now);
+        transit.flight.lose(probe.start, probe.end);
+        // Not by congestion.
+        drop(transit.flight.take_losses());
+        if self.phase() == Phase::Over {
+            let recovery = self.recovery_box();
+            recovery.begin(Phase::Probe, probe.end);
+            recovery.forced = true;
+            recovery.undo = Undo::none();
+        }
     }
 
     /// The effective MSS shrank below what is in flight.

@@ -30,6 +30,8 @@ pub(super) struct Draft {
     pub payload: SmallVec<[bytes::Bytes; 3]>,
     pub len: usize,
     pub retransmission: bool,
+    /// Leaves as one segment although it is larger than the MSS: a probe for a larger path MTU.
+    pub whole: bool,
 }
 
 impl Tcb {
@@ -48,7 +50,7 @@ impl Tcb {
         };
         self.mark(draft.len, &mut segment);
         let mss = self.effective_mss();
-        if draft.len > usize::from(mss) && !draft.flags.contains(Flags::SYN) {
+        if draft.len > usize::from(mss) && !draft.whole && !draft.flags.contains(Flags::SYN) {
             segment.segment_bytes = Some(mss);
             // The end of a burst: whoever merges segments on the other side hands them over then (as Linux).
             segment.flags = segment.flags.with(Flags::PSH);
@@ -90,12 +92,7 @@ impl Tcb {
         segment.window = self.select_window();
         self.rcv.acked = self.rcv.committed;
         self.timers.stop_ack();
-        let timestamps = if self.timestamps.on {
-            usize::from(TIMESTAMPS_BYTES)
-        } else {
-            0
-        };
-        let room = room.min(OPTIONS_BYTES - timestamps);
+        let room = room.min(OPTIONS_BYTES - usize::from(self.timestamps_bytes()));
         // A full segment has no room for SACK blocks: then an ACK of its own follows with them.
         let told = !self.snd.sack || self.sack_options(&mut segment.options, room);
         self.stamp_accurate(segment, room);
@@ -158,13 +155,10 @@ impl Tcb {
 
     /// Computes it anew, after anything that it depends on has changed, and tells congestion control.
     pub(super) fn apply_mss(&mut self) {
-        let options = if self.timestamps.on {
-            TIMESTAMPS_BYTES
-        } else {
-            0
-        };
+        let found = self.usable_mtu() - u32::from(self.path.header_bytes);
         let mss = self.snd.peer_mss.min(self.announced_mss());
-        let mss = mss.saturating_sub(options).max(MIN_MSS);
+        let mss = mss.min(found as u16);
+        let mss = mss.saturating_sub(self.timestamps_bytes()).max(MIN_MSS);
         self.congestion.set_mss(usize::from(mss));
         self.snd.mss = match self.snd.max_wnd {
             0 => mss,
@@ -175,6 +169,15 @@ impl Tcb {
             }
             largest => mss.min(largest as u16).max(MIN_MSS),
         };
+    }
+
+    /// Bytes of the option that every segment has.
+    pub(super) const fn timestamps_bytes(&self) -> u16 {
+        if self.timestamps.on {
+            TIMESTAMPS_BYTES
+        } else {
+            0
+        }
     }
 
     /// Most payload of one segment, cut by the device or not.

@@ -188,6 +188,8 @@ pub struct Hints {
     pub black_hole: bool,
     /// A challenge ACK is on its way: to be counted.
     pub challenged: bool,
+    /// The path was found to carry datagrams of so many bytes; 0: no news.
+    pub wider_mtu: u16,
 }
 
 /// What is known about the path.
@@ -269,7 +271,7 @@ impl Tcb {
         let path = PathFacts::new(&parameters.path);
         let (config, options) = (settings.config(), settings.options());
         let mss = path.data_mss();
-        Self {
+        let mut tcb = Self {
             state: State::Closed,
             passive: false,
             released: false,
@@ -319,7 +321,9 @@ impl Tcb {
             resumed: None,
             reader: None,
             writer: None,
-        }
+        };
+        tcb.begin_mtu_search(now, parameters.path.link_mtu as u32);
+        tcb
     }
 
     /// The state.

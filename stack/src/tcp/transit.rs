@@ -69,9 +69,14 @@ impl Tcb {
     }
 
     /// New data (or SYN, or FIN) up to `end` leaves: `snd.nxt` moves there.
-    pub(super) fn note_sent(&mut self, now: Instant, end: u64) {
+    /// `whole`: as one segment, however large.
+    pub(super) fn note_sent(&mut self, now: Instant, end: u64, whole: bool) {
         let start = self.snd.nxt;
-        let segments = self.wire_segments(end - start);
+        let segments = if whole {
+            1
+        } else {
+            self.wire_segments(end - start)
+        };
         let in_flight = self.in_flight() + end - start;
         let transit = self.transit(now);
         let stamp = transit.rate.stamp(in_flight);

@@ -6,6 +6,7 @@
 //! checked that it may leave at all.
 
 use super::congestion::CongestionControl;
+use super::mtu_probe::Turn;
 use super::stamp::Draft;
 use super::state::State;
 use super::tcb::{FIRST_BYTE, Tcb};
@@ -79,10 +80,12 @@ impl Tcb {
         if let Some(segment) = self.probe_segment(now) {
             return Some(segment);
         }
-        if let Some(segment) = self.new_data(now) {
-            return Some(segment);
-        }
-        self.ack_segment(now)
+        let new = match self.mtu_probe_turn(now) {
+            Turn::Probe(probe, len) => self.send_mtu_probe(now, probe, len),
+            Turn::Wait => None,
+            Turn::Usual => self.new_data(now),
+        };
+        new.or_else(|| self.ack_segment(now))
     }
 
     /// SYN or SYN-ACK.
@@ -171,6 +174,7 @@ impl Tcb {
                 prr.on_sent(sent_to - start);
             }
         }
+        self.doubt_mtu_probe();
         self.snd.retransmitted_segments += segments;
         self.statistics.sent_at = now;
         self.stamp(now, draft)
@@ -254,14 +258,14 @@ impl Tcb {
     pub(super) fn send_new(&mut self, now: Instant, draft: Draft) -> Option<TxSegment> {
         let mss = usize::from(self.effective_mss());
         let end = draft.from + draft.len as u64 + u64::from(draft.flags.contains(Flags::FIN));
-        if !draft.len.is_multiple_of(mss) {
+        if !draft.len.is_multiple_of(mss) && !draft.whole {
             self.snd.small_end = draft.from + draft.len as u64;
         }
         if self.snd.una == self.snd.nxt {
             self.statistics.progress_at = now;
         }
         self.take_step();
-        self.note_sent(now, end);
+        self.note_sent(now, end, draft.whole);
         self.pace(now, end - draft.from);
         let full = self.fills_window();
         self.snd.usage.note(self.snd.una, end, full);

@@ -105,7 +105,7 @@ impl TcpWriter {
             Some(tcb.next_deadline().map_or(again, |at| at.min(again)))
         };
         let time_wait = tcb.state() == State::TimeWait;
-        let held = tcb.held_bytes();
+        let (held, mtu) = (tcb.held_bytes(), tcb.usable_mtu());
         let diverged = closed && tcb.error() == Some(Error::Diverged);
         drop(tcb);
         if self.tcp.memory.account(&connection, held) {
@@ -122,7 +122,11 @@ impl TcpWriter {
             self.tcp.counters.count(Counter::ReplicationDiverged);
         }
         if hints.black_hole {
-            self.leave_black_hole(now, &connection);
+            self.leave_black_hole(now, &connection, mtu);
+        }
+        if hints.wider_mtu > 0 {
+            let remote = connection.id.remote;
+            self.tcp.ip.raise_mtu(now, remote, hints.wider_mtu.into());
         }
         if closed {
             self.tcp.remove(&connection);
@@ -175,9 +179,9 @@ impl TcpWriter {
     }
 
     /// Full-sized segments vanish: tries smaller ones (RFC 2923 §2.1).
-    fn leave_black_hole(&self, now: Instant, connection: &Connection) {
+    fn leave_black_hole(&self, now: Instant, connection: &Connection, mtu: u32) {
         let id = &connection.id;
-        self.tcp.ip.report_black_hole(now, id.remote);
+        self.tcp.ip.report_black_hole(now, id.remote, mtu as usize);
         if let Ok(path) = self.tcp.ip.path(id.remote, Some(id.local)) {
             connection.tcb.lock().on_path_change(now, &path);
         }

@@ -26,6 +26,7 @@ pub(super) fn path(mtu: usize) -> Path {
     Path {
         source: "10.0.0.1".parse().expect("an address"),
         mtu,
+        link_mtu: 1500.max(mtu),
         max_segmented_bytes: mtu,
     }
 }

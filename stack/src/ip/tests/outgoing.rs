@@ -184,7 +184,7 @@ fn a_narrow_path_narrows_and_widens_again() {
     host.poll(NOW + Duration::from_secs(600));
     assert_eq!(host.ip.path(STRANGER.into(), None).unwrap().mtu, 1500);
     assert_eq!(host.reader.next_deadline(), None);
-    assert_eq!(host.ip.report_black_hole(NOW, STRANGER.into()), 1280);
+    assert_eq!(host.ip.report_black_hole(NOW, STRANGER.into(), 1500), 1280);
 }
 
 #[test]

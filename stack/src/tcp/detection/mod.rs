@@ -15,7 +15,7 @@ use super::flight::{Flight, Piece};
 use crate::time::Instant;
 
 /// Duplicate ACKs, or segments SACKed, that make a segment lost (RFC 5681 §3.2).
-const DUP_THRESH: u32 = 3;
+pub(super) const DUP_THRESH: u32 = 3;
 
 /// What detection needs to know of the connection.
 #[derive(Clone, Copy, Debug)]

@@ -127,12 +127,12 @@ impl Tcb {
 
     /// The SYN, with so many bytes of data behind it, leaves for the first time.
     pub(super) fn note_syn_sent(&mut self, now: Instant, data_bytes: usize) {
-        self.note_sent(now, FIRST_BYTE);
+        self.note_sent(now, FIRST_BYTE, false);
         if data_bytes == 0 {
             return;
         }
         let end = FIRST_BYTE + data_bytes as u64;
-        self.note_sent(now, end);
+        self.note_sent(now, end, false);
         if let Some(opening) = &mut self.fast_opening {
             opening.data_end = end;
         }

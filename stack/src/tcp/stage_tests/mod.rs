@@ -12,6 +12,7 @@ mod fields;
 mod goodput;
 mod memory;
 mod options;
+mod path_mtu;
 mod sharing;
 mod timers;
 

@@ -19,6 +19,7 @@ mod low_water;
 mod nagle;
 mod opening;
 mod pacing;
+mod path_mtu;
 mod paws;
 mod rack;
 mod record;

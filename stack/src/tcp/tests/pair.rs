@@ -108,6 +108,7 @@ pub(super) fn path(mtu: usize, max_segmented: usize) -> Path {
     Path {
         source: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
         mtu,
+        link_mtu: mtu,
         max_segmented_bytes: max_segmented,
     }
 }
