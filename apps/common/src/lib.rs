@@ -11,7 +11,7 @@ mod parse;
 mod signals;
 mod summary;
 
-pub use logs::start_logs;
+pub use logs::{Logs, start_logs};
 pub use open::{Network, open, open_shared};
 pub use options::{Congestion, Device, NetworkOptions, StackKind, Topology};
 pub use parse::{Cidr, Mac};

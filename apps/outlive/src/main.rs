@@ -58,7 +58,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    outlive_app::start_logs(cli.verbose);
+    let _logs = outlive_app::start_logs(cli.verbose);
     let result = match cli.command {
         Command::Video(options) => video::run(&options),
         Command::Backup(options) => video::run(&options.as_backup()),
