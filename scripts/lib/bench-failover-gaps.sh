@@ -69,6 +69,8 @@ look_once() {
   local workload=$1 n=$2 rate=$3 disturbance=$4 client seconds=${SECONDS_EACH:-3} status=0
   both_ready
   [[ $disturbance != not ]] || seconds=2
+  # Who is slow to start would otherwise still show the words of the clients before.
+  rm -f "$WORK/gaps.log" "$WORK/gaps.json"
   in_netns client "$OUTLIVE" perf gaps "$workload" --to "$SERVICE:80" --path "$(path_of "$workload")" \
     --connections "$n" --seconds "$seconds" --rate "$rate" --think-ms "$(think_ms "$n")" --label "$disturbance" \
     >"$WORK/gaps.json" 2>"$WORK/gaps.log" &
