@@ -12,6 +12,10 @@ use crate::tcp::gate::Commit;
 
 /// A batch is cut at this size; with one more entry it stays below the limit of a message.
 const BATCH_BYTES: usize = 256 << 10;
+/// And after so many entries. A backup says what it has applied once per batch, and between two batches it tells each
+/// application that follows along; in a batch of any length that would take as long as there are connections, and look
+/// like a backup that is stuck.
+const BATCH_ENTRIES: u32 = 256;
 
 /// A connection that waits for an entry to be applied.
 #[derive(Clone, Debug)]
@@ -121,7 +125,7 @@ impl Log {
         entry.encode(&mut self.batch);
         self.batched += 1;
         self.next += 1;
-        if self.batch.len() >= BATCH_BYTES {
+        if self.batch.len() >= BATCH_BYTES || self.batched >= BATCH_ENTRIES {
             self.seal();
         }
         self.next - 1
@@ -239,6 +243,27 @@ impl Log {
 mod tests {
     use super::*;
     use crate::replication::entry::Change;
+
+    #[test]
+    fn a_backup_is_heard_of_however_many_connections_have_something_to_commit_at_once() {
+        let mut log = Log::new(Epoch(2));
+        for connection in 0..10_000 {
+            log.push(&Entry {
+                connection,
+                change: Change::Closed,
+            });
+        }
+        let (batches, mut released) = (log.take(), Vec::new());
+        let most = 10_000_usize.div_ceil(batches.len());
+        assert!(most <= BATCH_ENTRIES as usize, "{most} entries in a batch");
+        // Each of them is progress of its own.
+        let first = Place {
+            log: Epoch(2),
+            index: u64::from(BATCH_ENTRIES),
+        };
+        let before = log.lag();
+        assert!(log.apply(first, &mut released) && log.lag() < before);
+    }
 
     #[test]
     fn who_has_not_begun_with_a_copy_gets_none_of_its_entries() {
