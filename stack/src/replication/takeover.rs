@@ -34,7 +34,10 @@ impl Estate {
     pub(crate) fn new(now: Instant, journals: &Journals) -> Self {
         let mut all: Vec<(u64, &Kept)> = journals.iter().collect();
         all.sort_unstable_by_key(|&(number, kept)| (std::cmp::Reverse(kept.touched), number));
-        let mut estate = Self::default();
+        let mut estate = Self {
+            adoptions: Vec::with_capacity(all.len()),
+            lost: 0,
+        };
         let mut probe_at = now + LISTEN_FOR;
         for (number, kept) in all {
             if kept.journal.lost.is_some() {

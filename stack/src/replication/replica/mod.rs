@@ -21,7 +21,7 @@ use crate::tcp::gate::{Commit, Decision, Note};
 use crate::time::Instant;
 
 /// A hint tells of so much progress at least.
-const HINT_BYTES: u64 = 64 << 10;
+pub(crate) const HINT_BYTES: u64 = 64 << 10;
 /// A backup asks to be brought up this often; at first sooner.
 const HELLO_EVERY: Duration = Duration::from_millis(100);
 const FIRST_HELLO_AFTER: Duration = Duration::from_millis(5);

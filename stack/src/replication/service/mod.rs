@@ -51,6 +51,9 @@ pub struct Service {
     now_ns: AtomicU64,
     pub(crate) takeover: Mutex<Option<Takeover>>,
     join: AtomicBool,
+    /// The peer's copy is complete, and the view does not say so yet. Known without the replica's lock, which the data
+    /// path holds: heartbeats wait for whoever asks.
+    wants_join: AtomicBool,
     /// How far this host had sent when it fell silent in order to hand over.
     parting: Mutex<Vec<Hint>>,
 }
@@ -80,6 +83,7 @@ impl Service {
             now_ns: AtomicU64::new(0),
             takeover: Mutex::new(None),
             join: AtomicBool::new(false),
+            wants_join: AtomicBool::new(false),
             parting: Mutex::default(),
         })
     }
@@ -124,7 +128,7 @@ impl Service {
 
     /// The peer's copy is complete, and the view has been asked to say so.
     pub(super) fn wants_join(&self) -> bool {
-        self.replica.lock().wants_join()
+        self.wants_join.load(Ordering::Acquire)
     }
 
     /// True once after the peer's copy became complete: the view should say so.
@@ -139,6 +143,8 @@ impl Service {
         let result = {
             let mut replica = self.replica.lock();
             let result = call(&mut replica, &mut effects);
+            self.wants_join
+                .store(replica.wants_join(), Ordering::Release);
             self.send(&mut effects);
             result
         };

@@ -10,6 +10,7 @@ use super::Service;
 use crate::replication::backup::{News, What};
 use crate::replication::carrier::Channel;
 use crate::replication::message::{Hint, MAX_HINTS, Message};
+use crate::replication::replica::HINT_BYTES;
 use crate::tcp::{Connection, Tcb};
 use crate::time::Instant;
 
@@ -29,17 +30,21 @@ impl Service {
         let Some(stack) = self.stack() else {
             return;
         };
+        // Most have nothing new to tell. The data path waits for the replica, so that is found out before.
         let stands = |connection: Arc<Connection>| {
-            let tcb = connection.tcb.lock();
-            let (connection, position) = (tcb.gate_number(), tcb.peer_position()?);
-            (connection != 0).then_some(Hint {
+            let (connection, position) = connection.tcb.lock().take_hint(HINT_BYTES)?;
+            Some(Hint {
                 connection,
                 position,
             })
         };
         let connections = stack.core().tcp.connections();
-        let hints = connections.into_iter().filter_map(stands).collect();
-        self.with(now, |replica, effects| replica.hint(hints, effects));
+        let hints: Vec<_> = connections.into_iter().filter_map(stands).collect();
+        for hints in hints.chunks(MAX_HINTS) {
+            self.with(now, |replica, effects| {
+                replica.hint(hints.to_vec(), effects);
+            });
+        }
     }
 
     /// How far each stream has been sent.

@@ -161,6 +161,16 @@ impl Tcb {
         self.gating.as_ref().map_or(0, |gating| gating.number)
     }
 
+    /// The gate's number and where the peer stands, each time that it has `least` bytes more.
+    pub(crate) fn take_hint(&mut self, least: u64) -> Option<(u64, u64)> {
+        let position = self.peer_position()?;
+        let gating = self.gating.as_mut().filter(|it| it.number != 0)?;
+        (position >= gating.hinted + least).then(|| {
+            gating.hinted = position;
+            (gating.number, position)
+        })
+    }
+
     /// First position of our stream that was never sent.
     #[must_use]
     pub fn sent_position(&self) -> u64 {

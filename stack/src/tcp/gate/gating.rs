@@ -43,6 +43,8 @@ pub struct Gating {
     pub right_edge: u64,
     /// The anchor that was asked for last, and the one that is committed.
     pub anchor: (u64, u64),
+    /// Where the peer stood when that was hinted last.
+    pub hinted: u64,
     /// Bytes of our stream from the position on wait for the commit of that number; ascending in both.
     pub barriers: VecDeque<(u64, u64)>,
     /// The highest commit number that was reached.
