@@ -14,7 +14,7 @@
 //! - When several threads wait, or the stack has tasks of its own, the background thread leads.
 
 use std::os::fd::AsFd;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::time::Duration;
 
@@ -45,12 +45,11 @@ impl Queue {
     /// The life of the queue's own thread.
     pub(crate) fn run_background(&self) {
         let mut behind = Behind {
-            seen: Some(self.drives.load(Ordering::Acquire)),
+            seen: Some(self.drives.begun()),
         };
         let mut patience = Patience::new(self.poll_for);
         while !self.stopping.load(Ordering::Acquire) {
-            let undriven = self.drivers.load(Ordering::Acquire) == 0
-                && behind.seen == Some(self.drives.load(Ordering::Acquire));
+            let undriven = !self.drives.is_driven() && behind.seen == Some(self.drives.begun());
             let lead = self.lead_now.swap(false, Ordering::AcqRel) || undriven;
             let reader = if lead { self.reader.try_lock() } else { None };
             let Some(mut reader) = reader else {
@@ -59,7 +58,7 @@ impl Queue {
                 }
                 continue;
             };
-            behind.seen = Some(self.drives.load(Ordering::Acquire));
+            behind.seen = Some(self.drives.begun());
             let now = clock::now();
             let worked = self.turn(&mut reader, now, true);
             drop(reader);
@@ -100,8 +99,8 @@ impl Queue {
 
     /// Sleeps while an application's thread drives or has just driven; wakes for tasks.
     fn stand_behind(&self, behind: &mut Behind) {
-        let drives = Some(self.drives.load(Ordering::Acquire));
-        let same_drive = self.drivers.load(Ordering::Acquire) > 0 && behind.seen == drives;
+        let drives = Some(self.drives.begun());
+        let same_drive = self.drives.is_driven() && behind.seen == drives;
         behind.seen = drives;
         let bell = &*self.background;
         bell.begin_sleep();
@@ -110,9 +109,7 @@ impl Queue {
         let mut deadline = Some(now + STAND_BEHIND);
         if same_drive {
             // Either the driver that leaves sees the wish, or this sees that it has left.
-            self.handback_wanted.store(true, Ordering::Relaxed);
-            fence(Ordering::SeqCst);
-            has_work |= self.drivers.load(Ordering::Relaxed) == 0;
+            has_work |= !self.drives.want_handback();
             deadline = None;
         }
         if !has_work {
@@ -124,7 +121,7 @@ impl Queue {
             let _ = poller::wait(bell, interest, now, deadline);
         }
         if same_drive {
-            self.handback_wanted.store(false, Ordering::Relaxed);
+            self.drives.need_no_handback();
             // Stops it, so that it is not readable any more.
             let _ = self.handback.unset();
         }
@@ -171,23 +168,22 @@ impl Queue {
         deadline: Option<Instant>,
         poll: &mut dyn FnMut() -> bool,
     ) -> Result<(), WaitError> {
-        self.drivers.fetch_add(1, Ordering::AcqRel);
+        self.drives.announce();
         // A turn is short, and the background thread starts none while there is a driver.
         let reader = self.reader.lock();
-        self.drives.fetch_add(1, Ordering::AcqRel);
+        self.drives.begin();
         parker.set_bell(Some(std::sync::Arc::clone(&self.driver)));
         let result = self.lead(reader, parker, deadline, poll);
         parker.set_bell(None);
         if self.has_left_work() {
             self.kick();
         }
-        self.drivers.fetch_sub(1, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        let handback_wanted = self.drives.end();
         if self.waiters.load(Ordering::Relaxed) > 1 {
             self.set_crowded();
             self.lead_now.store(true, Ordering::Release);
             self.background.wake();
-        } else if self.handback_wanted.load(Ordering::Relaxed) {
+        } else if handback_wanted {
             let soon = Expiration::OneShot(TimeSpec::from(STAND_BEHIND));
             if self.handback.set(soon, TimerSetTimeFlags::empty()).is_err() {
                 self.background.wake();

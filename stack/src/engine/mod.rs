@@ -11,23 +11,33 @@
 //! | `egress` | the one way out for frames, with the permission check |
 //! | `executor`, `parker` | tasks; application threads that wait |
 //! | `poller`, `wake`, `clock` | sleep, waking, time |
+//! | `sleeper`, `notice`, `drives` | the orderings by which no wake-up is lost, nor a queue without a leader |
 #![allow(
     clippy::disallowed_methods,
     reason = "this is the one place that owns threads and the clock"
 )]
 
+/// What wake-ups are made of. A module of its own, since the model test puts other atomics in its place.
+mod atomic {
+    pub(super) use std::sync::atomic::{
+        AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    };
+}
 mod build;
 pub mod clock;
 mod config;
+mod drives;
 mod egress;
 mod executor;
 mod leader;
+mod notice;
 mod parker;
 mod pipeline;
 mod pipeline_stages;
 mod poller;
 mod queue;
 mod run_to_completion;
+mod sleeper;
 mod stack;
 mod stages;
 mod stepped;

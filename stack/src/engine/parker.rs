@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use slab::Slab;
 
 use super::clock;
+use super::notice::Notice;
 use super::poller::Patience;
 use super::wake::Wake;
 use crate::socket::WaitError;
@@ -20,7 +21,7 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Parker {
     thread: Thread,
-    notified: AtomicBool,
+    notice: Notice,
     /// The bell to ring while the thread, instead of parking, drives a queue and may sleep in poll(2).
     bell: Mutex<Option<Arc<Wake>>>,
 }
@@ -28,7 +29,7 @@ pub(crate) struct Parker {
 thread_local! {
     static PARKER: Arc<Parker> = Arc::new(Parker {
         thread: thread::current(),
-        notified: AtomicBool::new(false),
+        notice: Notice::new(),
         bell: Mutex::new(None),
     });
 }
@@ -46,12 +47,12 @@ impl Parker {
 
     /// True when somebody woke this thread since [`Parker::clear`].
     pub(crate) fn is_notified(&self) -> bool {
-        self.notified.load(Ordering::Acquire)
+        self.notice.is_given()
     }
 
     /// Forgets notifications. Look at the condition after this, not before.
     pub(crate) fn clear(&self) {
-        self.notified.swap(false, Ordering::AcqRel);
+        self.notice.take();
     }
 
     /// The head of every wait: looks once with this thread's waker. If that is not enough, `wait` goes on
@@ -101,7 +102,7 @@ impl Parker {
     }
 
     pub(crate) fn notify(&self) {
-        if self.notified.swap(true, Ordering::AcqRel) {
+        if !self.notice.give() {
             return;
         }
         if let Some(bell) = &*self.bell.lock() {

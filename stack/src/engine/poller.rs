@@ -81,7 +81,13 @@ pub(crate) fn wait(
     }
     let timeout = deadline.map(|deadline| TimeSpec::from(deadline.since(now).min(LONGEST_SLEEP)));
     match nix::poll::ppoll(&mut descriptors, timeout, None) {
-        Ok(_) | Err(Errno::EINTR | Errno::EAGAIN) => Ok(()),
+        Ok(_) => {
+            if descriptors[0].any() == Some(true) {
+                wake.silence();
+            }
+            Ok(())
+        }
+        Err(Errno::EINTR | Errno::EAGAIN) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

@@ -21,6 +21,7 @@ use outlive_driver::{Receive, Transmit};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::clock;
+use super::drives::Drives;
 use super::egress::Egress;
 use super::executor::Executor;
 use super::parker::{Parking, Turn};
@@ -85,12 +86,8 @@ pub(crate) struct Queue {
     /// The device took no more frames.
     pub(crate) blocked: AtomicBool,
     pub(crate) stopping: AtomicBool,
-    /// Times that an application's thread took over.
-    pub(crate) drives: AtomicU64,
-    /// Application threads that drive or are about to.
-    pub(crate) drivers: AtomicUsize,
-    /// The background thread sleeps until the driver hands the queue back.
-    pub(crate) handback_wanted: AtomicBool,
+    /// Who drives, and whether the background thread waits for that to end.
+    pub(crate) drives: Drives,
     /// Started by a driver that leaves, it gets the background thread to look a moment later: that costs
     /// a fraction of a wake-up, which would delay the request that the driver was waiting for.
     pub(crate) handback: TimerFd,

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use super::build::{Parts, StartError, build};
 use super::clock;
 use super::config::{Config, Topology};
+use super::drives::Drives;
 use super::egress::Egress;
 use super::executor::{Executor, Task};
 use super::parker::Parking;
@@ -323,9 +324,7 @@ fn queue(
         writable,
         blocked: AtomicBool::new(false),
         stopping: AtomicBool::new(false),
-        drives: AtomicU64::new(0),
-        drivers: AtomicUsize::new(0),
-        handback_wanted: AtomicBool::new(false),
+        drives: Drives::new(),
         handback: handback_timer()?,
         lead_now: AtomicBool::new(false),
         crowded_until: AtomicU64::new(0),
