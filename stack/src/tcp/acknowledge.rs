@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 use super::arrival::{Arrival, Place, Stop};
 use super::congestion::{AckEvent, CongestionControl, Delivery};
 use super::delivery_rate::Sample;
-use super::detection::{Detection, LossDetection};
+use super::detection::{DUP_THRESH, Detection, LossDetection};
 use super::flight::{Fate, Piece};
 use super::state::State;
 use super::tcb::Tcb;
@@ -328,7 +328,7 @@ impl Tcb {
         if let Some(prr) = self.recovery.as_mut().and_then(|it| it.prr.as_mut()) {
             let safe = news.acked > 0 && news.lost == 0;
             prr.on_ack(news.delivered, in_flight, safe, mss);
-        } else if news.acked > 0 && self.may_grow() {
+        } else if self.counts_for_growth(news) && self.may_grow() {
             let slow_start = self.congestion.in_slow_start();
             let cwnd_limited = self.snd.usage.limits(self.cwnd(), slow_start);
             self.congestion.on_ack(&AckEvent {
@@ -343,6 +343,11 @@ impl Tcb {
                 cwnd_limited,
             });
         }
+    }
+
+    /// On a path that is known to reorder, what is SACKed has arrived as well as what is acknowledged (as Linux).
+    fn counts_for_growth(&self, news: &News) -> bool {
+        news.acked > 0 || news.sacked > 0 && self.reordering.segments() > DUP_THRESH
     }
 
     /// Tells congestion control what arrived, and what did not, in whatever state the connection is.
