@@ -174,6 +174,7 @@ impl Sysctls {
             tail_loss_probe: self.number("ipv4/tcp_early_retrans").unwrap_or(3) >= 3_u8,
             slow_start_after_idle: self.switch("ipv4/tcp_slow_start_after_idle", true),
             mtu_probing: self.mtu_probing(),
+            limited_times: true,
             initial_send_buffer_bytes: send,
             bookkeeping_bytes: BOOKKEEPING_BYTES,
             max_send_buffer_bytes: max_send,

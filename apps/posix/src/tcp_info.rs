@@ -118,8 +118,14 @@ impl TcpInfo {
                 told.unacked = listener.waiting() as u32;
             }
             Phase::Connected(connection) => {
-                let info = connection.tcb.lock().info();
+                let tcb = connection.tcb.lock();
+                let (info, times) = (tcb.info(), tcb.limited_times(now));
+                drop(tcb);
                 told.fill(&info, now);
+                let micros = |time: std::time::Duration| time.as_micros() as u64;
+                told.busy_time = micros(times.busy);
+                told.rwnd_limited = micros(times.by_window);
+                told.sndbuf_limited = micros(times.by_buffer);
             }
         }
         told

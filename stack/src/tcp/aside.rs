@@ -1,9 +1,11 @@
 //! What only some connections have, in one allocation: the pacer while something is paced, the counters of accurate
-//! ECN, what is watched of writes, what is agreed about the user time-out, and the search for a larger path MTU. Every pointer in the Tcb is paid for by every
+//! ECN, what is watched of writes, what is agreed about the user time-out, the search for a larger path
+//! MTU, and what held sending up. Every pointer in the Tcb is paid for by every
 //! connection.
 
 use super::accurate_ecn::Accurate;
 use super::landmarks::Landmarks;
+use super::limits::LimitAccount;
 use super::mtu_search::MtuSearch;
 use super::pacing::Pacer;
 use super::tcb::Tcb;
@@ -17,6 +19,7 @@ pub(super) struct Aside {
     pub landmarks: Option<Landmarks>,
     pub user_timeouts: Option<UserTimeouts>,
     pub mtu_search: Option<Box<MtuSearch>>,
+    pub limits: Option<Box<LimitAccount>>,
 }
 
 impl Tcb {
@@ -50,12 +53,14 @@ impl Tcb {
                 landmarks,
                 user_timeouts,
                 mtu_search,
+                limits,
             } = &**aside;
             if pacer.is_none()
                 && accurate.is_none()
                 && landmarks.is_none()
                 && user_timeouts.is_none()
                 && mtu_search.is_none()
+                && limits.is_none()
             {
                 self.aside = None;
             }

@@ -227,6 +227,7 @@ impl Tcb {
         if self.is_writable() {
             return Poll::Ready(());
         }
+        self.wants_room = true;
         remember(&mut self.writer, cx);
         Poll::Pending
     }

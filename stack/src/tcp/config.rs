@@ -85,6 +85,8 @@ pub struct Config {
     pub challenges_per_second_per_host: u32,
     /// RST for unknown segments, at most this many a second.
     pub resets_per_second: u32,
+    /// Account of what holds sending up is kept ([`super::limits`]): some bytes more for every connection.
+    pub limited_times: bool,
     /// For comparison only: a protected connection has the other host agree to every segment of data before it
     /// leaves, and tells it of every segment that arrives before the next one leaves, as the first of its kind did.
     pub lockstep: bool,
@@ -127,6 +129,7 @@ impl Default for Config {
             cookie_secret: None,
             challenges_per_second_per_host: 100,
             resets_per_second: 1000,
+            limited_times: false,
             lockstep: false,
             socket: SocketOptions::default(),
         }

@@ -34,6 +34,7 @@ pub mod islands;
 pub mod isn;
 mod keepalive;
 pub mod landmarks;
+pub mod limits;
 pub mod listener;
 mod listeners;
 mod memory;

@@ -82,14 +82,19 @@ impl Tcb {
         2 * segments * segment
     }
 
-    /// All that may leave has left. If the congestion window has room still, more may be written ahead; while it is full that
-    /// would only wait longer (as Linux).
+    /// All that may leave has left. If the congestion window has room still, a writer that waits may write further ahead; while
+    /// it is full that would only wait longer (as Linux).
     pub(super) fn grant_room(&mut self) {
-        if self.bookkeeping() > 0 && !self.fills_window() {
+        if self.bookkeeping() > 0 && self.wants_room && !self.fills_window() {
             let segments = self.congestion.cwnd() / usize::from(self.effective_mss());
             let bytes = self.room_for_windows(segments);
             self.send_queue.grant(bytes);
         }
+    }
+
+    /// Whoever waits for room is to be told by now if there is enough.
+    pub(super) fn note_room(&mut self) {
+        self.wants_room = self.wants_room && !self.is_worth_waking_writer();
     }
 
     /// Bytes of a piece: as much as half of the peer's largest window, in whole segments.

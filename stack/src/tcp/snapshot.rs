@@ -113,7 +113,8 @@ impl Tcb {
             passive: _, // in the record
             released,
             shut,
-            error: _, // none in a synchronised state
+            wants_room: _, // asks again
+            error: _,      // none in a synchronised state
             soft_error,
             pending: _, // an ACK is sent on import; what else is pending follows from the timers
             hints: _,

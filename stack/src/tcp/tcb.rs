@@ -48,6 +48,8 @@ pub struct Tcb {
     pub(super) released: bool,
     /// No more reading: what is left in the receive queue is the last.
     pub(super) shut: bool,
+    /// A writer found no room, and nothing was sent since that made some (like `SOCK_NOSPACE`).
+    pub(super) wants_room: bool,
     pub(super) error: Option<Error>,
     /// What a router said, kept until the connection gives up (RFC 5461).
     pub(super) soft_error: Option<Error>,
@@ -276,6 +278,7 @@ impl Tcb {
             passive: false,
             released: false,
             shut: false,
+            wants_room: false,
             error: None,
             soft_error: None,
             pending: Pending::default(),

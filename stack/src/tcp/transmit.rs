@@ -39,6 +39,8 @@ impl Tcb {
         if segment.is_none() {
             self.await_window(now);
             self.grant_room();
+            self.account_limits(now);
+            self.note_room();
         }
         self.check();
         segment

@@ -24,6 +24,7 @@ pub unsafe extern "C" fn outlive_open_tap(
         let [name, address] = unsafe { [text(name)?, text(address)?] };
         let invalid = Errno(libc::EINVAL);
         let mut config = outlive::engine::Config::default();
+        config.tcp.limited_times = true;
         config.ip.addresses = vec![address.parse().map_err(|_| invalid)?];
         let device = outlive_driver::tuntap::Options::tap(name);
         let interface = device.open().map_err(|error| {

@@ -14,6 +14,7 @@ mod karn;
 mod keepalive;
 mod kept;
 mod landmarks;
+mod limits;
 mod loss_recovery;
 mod low_water;
 mod nagle;
