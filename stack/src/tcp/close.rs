@@ -174,12 +174,16 @@ impl Tcb {
                 return true;
             }
             ErrorKind::PortUnreachable | ErrorKind::ProtocolUnreachable => Error::Refused,
-            ErrorKind::Unreachable { code: 0 | 6 | 11 } => Error::NetworkUnreachable,
+            ErrorKind::Unreachable {
+                code: 0 | 6 | 9 | 11,
+            } => Error::NetworkUnreachable,
             ErrorKind::Unreachable { .. }
             | ErrorKind::TimeExceeded
             | ErrorKind::ParameterProblem => Error::HostUnreachable,
         };
-        let hard = error == Error::Refused;
+        // Whoever forbids it does not change his mind soon (RFC 1122 §3.2.2.1 and RFC 1812 §5.2.7.1; as Linux and FreeBSD).
+        let forbidden = matches!(kind, ErrorKind::Unreachable { code: 9 | 10 | 13 });
+        let hard = error == Error::Refused || forbidden;
         if hard && !self.state.is_synchronized() {
             // Before the connection stands a hard error ends it; afterwards none does (RFC 5461 §4.1).
             self.finish(Some(error));

@@ -352,6 +352,23 @@ fn icmp_errors_end_only_what_is_not_yet_established() {
     );
     assert_eq!(pair.error(CLIENT), Some(Error::Refused));
 
+    for (code, error) in [
+        (9, Error::NetworkUnreachable),
+        (10, Error::HostUnreachable),
+        (13, Error::HostUnreachable),
+    ] {
+        let mut pair = Pair::new(defaults(), defaults());
+        pair.open();
+        pair.transmit();
+        let (now, seq) = (pair.now, pair.ends[CLIENT].iss);
+        let forbidden = Unreachable { code };
+        assert!(
+            pair.tcb(CLIENT)
+                .on_icmp_error(now, forbidden, seq, &path(1500, 1500))
+        );
+        assert_eq!(pair.error(CLIENT), Some(error), "a filter does not go away");
+    }
+
     let mut pair = Pair::established(defaults(), defaults());
     pair.filter = Box::new(|_| Fate::Drop);
     pair.write(CLIENT, b"data");
