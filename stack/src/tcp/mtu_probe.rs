@@ -88,7 +88,10 @@ impl Tcb {
             };
             self.set_mtu_search((mtu < link).then_some(search));
         } else if self.mtu_search().is_some() {
-            // Wider than what is known to pass may be true, but is to be found out.
+            // Wider than what is known to pass may be true, but is to be found out. A device that cuts nothing takes no more.
+            if self.path.max_segmented == self.path.mtu {
+                self.path.max_segmented = before;
+            }
             self.path.mtu = before;
         }
     }
