@@ -17,6 +17,30 @@ const PACE_MS: u64 = 10;
 /// When something happens.
 const AT: Duration = Duration::from_millis(703);
 
+/// Longer than a client takes to be heard by the new owner.
+const SLOW_LINK: Duration = Duration::from_millis(3);
+
+/// How things come to the servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Path {
+    /// To whoever serves.
+    Switched,
+    /// To both.
+    Flooded,
+    /// To whoever serves; what comes to the other one is overtaken on its way between the hosts.
+    SlowLink,
+}
+
+/// What a run showed.
+struct Run {
+    /// The longest gaps of all connections, ascending.
+    gaps: Vec<Duration>,
+    /// Segments sent again.
+    again: u64,
+    /// Probes, of a window or of where a client stands.
+    probes: u64,
+}
+
 /// What connections carry, for about a second and a half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Load {
@@ -48,10 +72,10 @@ fn begin(cluster: &mut Cluster, load: Load) {
     }
 }
 
-fn settled(load: Load, flooded: bool) -> Cluster {
+fn settled(load: Load, path: Path) -> Cluster {
     let mut setting = Setting {
         clients: 4,
-        flooded,
+        flooded: path == Path::Flooded,
         // Otherwise the handlers would go through all of their waits once more.
         survival: Survival::Replay(ReplayOptions {
             hot: Hot::Always,
@@ -59,6 +83,9 @@ fn settled(load: Load, flooded: bool) -> Cluster {
         }),
         ..Setting::default()
     };
+    if path == Path::SlowLink {
+        setting.quality.delay = (SLOW_LINK, Duration::ZERO);
+    }
     if load == Load::Uploads {
         // So that the window is what holds them back.
         setting.server.tcp.socket.receive_buffer_bytes = Some(64 << 10);
@@ -71,9 +98,9 @@ fn settled(load: Load, flooded: bool) -> Cluster {
     cluster
 }
 
-/// The longest gaps of all connections, ascending, when `fault` strikes; and segments sent again.
-fn gaps(load: Load, flooded: bool, fault: impl Fn(usize) -> Option<Fault>) -> (Vec<Duration>, u64) {
-    let mut cluster = settled(load, flooded);
+/// A run in which `fault` strikes.
+fn run(load: Load, path: Path, fault: impl Fn(usize) -> Option<Fault>) -> Run {
+    let mut cluster = settled(load, path);
     let owner = cluster.owner().expect("somebody serves");
     if let Some(fault) = fault(owner) {
         cluster.world.apply(fault);
@@ -88,26 +115,41 @@ fn gaps(load: Load, flooded: bool, fault: impl Fn(usize) -> Option<Fault>) -> (V
         })
         .collect();
     gaps.sort();
-    (gaps, cluster.world.oracle.watcher().retransmissions)
+    let watcher = cluster.world.oracle.watcher();
+    Run {
+        gaps,
+        again: watcher.retransmissions,
+        probes: watcher.probes,
+    }
 }
 
-/// What `fault` adds to the gaps of an undisturbed run: the median, and the worst.
-fn added(
-    load: Load,
-    flooded: bool,
-    fault: impl Fn(usize) -> Option<Fault>,
-) -> (Duration, Duration, u64) {
-    let (calm, before) = gaps(load, flooded, |_| None);
-    let (gaps, again) = gaps(load, flooded, fault);
-    let usual = calm[calm.len() / 2];
-    let worst = gaps.last().copied().unwrap_or_default();
-    let result = (
-        gaps[gaps.len() / 2].saturating_sub(usual),
-        worst.saturating_sub(usual),
-        again - before,
-    );
-    println!("{load:?}: median, worst, sent again: {result:?}");
-    result
+/// What `fault` adds to an undisturbed run.
+struct Added {
+    median: Duration,
+    worst: Duration,
+    again: u64,
+    probes: u64,
+}
+
+fn added(load: Load, path: Path, fault: impl Fn(usize) -> Option<Fault>) -> Added {
+    let calm = run(load, path, |_| None);
+    let disturbed = run(load, path, fault);
+    let usual = calm.gaps[calm.gaps.len() / 2];
+    let worst = disturbed.gaps.last().copied().unwrap_or_default();
+    let added = Added {
+        median: disturbed.gaps[disturbed.gaps.len() / 2].saturating_sub(usual),
+        worst: worst.saturating_sub(usual),
+        again: disturbed.again - calm.again,
+        probes: disturbed.probes.saturating_sub(calm.probes),
+    };
+    let Added {
+        median,
+        worst,
+        again,
+        probes,
+    } = added;
+    println!("{load:?}, {path:?}: {median:?}, at worst {worst:?}; {again} again, {probes} probes");
+    added
 }
 
 fn power_off(owner: usize) -> Option<Fault> {
@@ -117,7 +159,7 @@ fn power_off(owner: usize) -> Option<Fault> {
 #[test]
 fn streams_go_on_soon_after_a_kill() {
     let kill = |owner| Some(Fault::Kill(owner, Keep::Nothing));
-    let (median, worst, _) = added(Load::Streams, false, kill);
+    let Added { median, worst, .. } = added(Load::Streams, Path::Switched, kill);
     assert!(median < Duration::from_millis(60), "{median:?}");
     assert!(worst < Duration::from_millis(120), "{worst:?}");
 }
@@ -126,7 +168,7 @@ fn streams_go_on_soon_after_a_kill() {
 fn requests_and_uploads_go_on_soon_after_the_power_fails() {
     // A request that was lost with the host comes again when the client's own timer says so.
     for load in [Load::Requests, Load::Uploads] {
-        let (_, worst, _) = added(load, false, power_off);
+        let Added { worst, .. } = added(load, Path::Switched, power_off);
         assert!(worst < Duration::from_millis(300), "{load:?}: {worst:?}");
     }
 }
@@ -134,7 +176,7 @@ fn requests_and_uploads_go_on_soon_after_the_power_fails() {
 #[test]
 fn nothing_is_lost_where_both_servers_hear_everything() {
     for load in [Load::Streams, Load::Requests, Load::Uploads] {
-        let (median, worst, _) = added(load, true, power_off);
+        let Added { median, worst, .. } = added(load, Path::Flooded, power_off);
         assert!(median < Duration::from_millis(60), "{load:?}: {median:?}");
         assert!(worst < Duration::from_millis(120), "{load:?}: {worst:?}");
     }
@@ -142,20 +184,44 @@ fn nothing_is_lost_where_both_servers_hear_everything() {
 
 #[test]
 fn a_planned_handover_is_hardly_noticed_and_nothing_is_sent_again() {
-    for (load, flooded) in [
-        (Load::Streams, false),
-        (Load::Requests, false),
-        (Load::Requests, true),
+    for (load, path) in [
+        (Load::Streams, Path::Switched),
+        (Load::Requests, Path::Switched),
+        (Load::Requests, Path::Flooded),
     ] {
-        let (_, worst, again) = added(load, flooded, |owner| Some(Fault::HandOver(owner)));
-        assert!(worst < Duration::from_millis(5), "{worst:?}");
-        assert_eq!(again, 0, "{load:?}, flooded: {flooded}");
+        is_hardly_noticed(load, path);
+    }
+}
+
+#[test]
+fn uploads_hardly_notice_a_planned_handover() {
+    is_hardly_noticed(Load::Uploads, Path::Switched);
+}
+
+fn is_hardly_noticed(load: Load, path: Path) {
+    let hand_over = |owner| Some(Fault::HandOver(owner));
+    let Added {
+        worst,
+        again,
+        probes,
+        ..
+    } = added(load, path, hand_over);
+    assert!(worst < Duration::from_millis(5), "{load:?}: {worst:?}");
+    assert_eq!((again, probes), (0, 0), "{load:?}, {path:?}");
+}
+
+#[test]
+fn nothing_is_sent_again_because_what_was_sent_on_is_overtaken() {
+    for load in [Load::Requests, Load::Uploads] {
+        let hand_over = |owner| Some(Fault::HandOver(owner));
+        let added = added(load, Path::SlowLink, hand_over);
+        assert_eq!((added.again, added.probes), (0, 0), "{load:?}");
     }
 }
 
 #[test]
 fn whoever_handed_over_is_the_backup_at_once_and_gets_nothing_again() {
-    let mut cluster = settled(Load::Uploads, false);
+    let mut cluster = settled(Load::Uploads, Path::Switched);
     for _ in 0..3 {
         let before = cluster.owner();
         cluster

@@ -23,6 +23,12 @@ pub trait Permit: Send + Sync {
     /// Asked once per batch, directly before the device call; must be cheap and never block.
     fn may_send(&self, now: Instant) -> bool;
 
+    /// Asked before connections get a turn: without it they build no segment. A host that is about to fall silent in
+    /// order builds no more, while what it has built may still leave: what is built and withheld counts as sent.
+    fn may_build(&self, now: Instant) -> bool {
+        self.may_send(now)
+    }
+
     /// Asked once per batch of received frames: without this permission they are dropped, but for what
     /// teaches who our neighbours are. A host that must be silent is deaf too, so that no state can arise
     /// in it that nobody commits.

@@ -83,6 +83,8 @@ pub(crate) struct Queue {
     /// Copies of the device's descriptors, to wait for without holding a lock.
     pub(crate) readable: Option<OwnedFd>,
     pub(crate) writable: Option<OwnedFd>,
+    /// Turns of the readers that began or ended: odd while one is on.
+    pub(crate) turns: AtomicU64,
     /// The device took no more frames.
     pub(crate) blocked: AtomicBool,
     pub(crate) stopping: AtomicBool,
@@ -269,7 +271,20 @@ impl Queue {
         now: Instant,
         run_tasks: bool,
     ) -> io::Result<bool> {
-        let turn = Turn::begin(self.address());
+        // Before the permission to receive is asked for: whoever takes it away sees this turn, or this turn sees that.
+        self.turns.fetch_add(1, Ordering::SeqCst);
+        let worked = self.read(reader, now, run_tasks);
+        self.turns.fetch_add(1, Ordering::SeqCst);
+        let mut worked = worked?;
+        if worked || self.has_left_work() {
+            worked |= self.kick_once();
+        }
+        Ok(worked)
+    }
+
+    /// The part of a turn that comes before writing.
+    fn read(&self, reader: &mut ReaderSide, now: Instant, run_tasks: bool) -> io::Result<bool> {
+        let _turn = Turn::begin(self.address());
         let received = reader
             .device
             .receive(&mut reader.frames, self.batch_frames)?;
@@ -296,11 +311,17 @@ impl Queue {
         if run_tasks {
             worked |= self.executor.run();
         }
-        drop(turn);
-        if worked || self.has_left_work() {
-            worked |= self.kick_once();
-        }
         Ok(worked)
+    }
+
+    /// True when the readers are past `turn`, and nothing is on its way from there to the device.
+    pub(crate) fn is_past(&self, turn: u64) -> bool {
+        let now = self.turns.load(Ordering::SeqCst);
+        // Who holds this lock may put back what it has not come to.
+        let writer = self.writer.lock();
+        (turn.is_multiple_of(2) || now != turn)
+            && writer.egress.frames.is_empty()
+            && self.outbox.lock().is_empty()
     }
 
     /// Something is there to be sent, and the device has room, as far as is known.

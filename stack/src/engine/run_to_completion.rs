@@ -129,6 +129,16 @@ impl Runtime for RunToCompletion {
         })
     }
 
+    fn turns(&self) -> Vec<u64> {
+        let turns = self.queues.iter().map(|queue| &queue.turns);
+        turns.map(|turns| turns.load(Ordering::SeqCst)).collect()
+    }
+
+    fn is_past(&self, turns: &[u64]) -> bool {
+        let mut queues = self.queues.iter().zip(turns);
+        queues.all(|(queue, &turn)| queue.is_past(turn))
+    }
+
     fn stop(&self) {
         for queue in &self.queues {
             queue.stopping.store(true, Ordering::Release);

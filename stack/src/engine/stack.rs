@@ -322,6 +322,7 @@ fn queue(
         driver: Arc::new(Wake::new()?),
         readable,
         writable,
+        turns: AtomicU64::new(0),
         blocked: AtomicBool::new(false),
         stopping: AtomicBool::new(false),
         drives: Drives::new(),

@@ -157,7 +157,7 @@ impl TransportWriter {
     /// connections that have more to say stay in `work.connections` for the next turn.
     pub(crate) fn run(&mut self, now: Instant, work: &mut Work, harvest: &mut Harvest) {
         let (connections, outcome) = (&mut work.connections, &mut self.outcome);
-        if connections.is_empty() || self.permit.may_send(now) {
+        if connections.is_empty() || self.permit.may_build(now) {
             self.tcp.process(now, connections, outcome);
         } else {
             self.tcp.process_silently(now, connections, outcome);

@@ -20,6 +20,8 @@ use crate::time::Instant;
 pub(crate) struct Door {
     lease: Arc<Lease>,
     open: AtomicBool,
+    /// What was built before it closed may still leave.
+    drains: AtomicBool,
     /// Until when (in nanoseconds) datagrams that arrive at the closed door are sent on.
     forwards_until: AtomicU64,
     /// The other host gets by itself what comes to this one.
@@ -38,6 +40,7 @@ impl Door {
         Self {
             lease,
             open: AtomicBool::new(false),
+            drains: AtomicBool::new(false),
             forwards_until: AtomicU64::new(0),
             both_hear: AtomicBool::new(false),
             overhears: AtomicBool::new(false),
@@ -49,16 +52,24 @@ impl Door {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.open.load(Ordering::Acquire)
+        self.open.load(Ordering::SeqCst)
     }
 
     pub(crate) fn open(&self) {
         self.forwards_until.store(0, Ordering::Release);
-        self.open.store(true, Ordering::Release);
+        self.drains.store(false, Ordering::SeqCst);
+        self.open.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn close(&self) {
-        self.open.store(false, Ordering::Release);
+        self.open.store(false, Ordering::SeqCst);
+        self.drains.store(false, Ordering::SeqCst);
+    }
+
+    /// Nothing comes in and nothing is built from now on; what is built still leaves, until [`Door::close`].
+    pub(crate) fn drain(&self) {
+        self.drains.store(true, Ordering::SeqCst);
+        self.open.store(false, Ordering::SeqCst);
     }
 
     /// Nothing has to be sent on.
@@ -88,6 +99,12 @@ impl Door {
 
 impl Permit for Door {
     fn may_send(&self, now: Instant) -> bool {
+        // In this order: between the two a door that closes to drain would look closed.
+        let passable = self.is_open() || self.drains.load(Ordering::SeqCst);
+        passable && self.lease.is_valid(now)
+    }
+
+    fn may_build(&self, now: Instant) -> bool {
         self.is_open() && self.lease.is_valid(now)
     }
 
@@ -129,5 +146,45 @@ impl std::fmt::Debug for Door {
         f.debug_struct("Door")
             .field("open", &self.is_open())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::replication::membership::Term;
+    use crate::replication::view::Epoch;
+
+    struct Nobody;
+
+    impl Carrier for Nobody {
+        fn send(&self, _: HostId, _: Channel, _: Bytes) {}
+    }
+
+    #[test]
+    fn what_was_built_before_a_handover_still_leaves_and_nothing_more_is_built() {
+        let lease = Arc::new(Lease::default());
+        let door = Door::new(Arc::clone(&lease), Arc::new(Nobody), HostId(1));
+        let may = |door: &Door, now| {
+            (
+                door.may_receive(now),
+                door.may_build(now),
+                door.may_send(now),
+            )
+        };
+        let (now, until) = (Instant::ZERO, Instant::ZERO + Duration::from_secs(1));
+        Term::new(Arc::clone(&lease), Epoch(1), until).apply();
+        assert_eq!(may(&door, now), (false, false, false));
+        door.open();
+        assert_eq!(may(&door, now), (true, true, true));
+        door.drain();
+        assert_eq!(may(&door, now), (false, false, true));
+        assert_eq!(may(&door, until), (false, false, false), "without a lease");
+        door.close();
+        assert_eq!(may(&door, now), (false, false, false));
     }
 }

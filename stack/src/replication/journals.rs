@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use super::backup::{News, What};
 use super::entry::{Change, Entry, Reason};
 use super::journal::{Journal, Misfit};
-use super::message::Hint;
+use super::message::{Hint, Stand};
 use crate::tcp::gate::Note;
+use crate::tcp::parting::Parting;
+use crate::time::Instant;
 
 /// Memory that a journal takes besides the bytes kept in it, roughly.
 const OVERHEAD_BYTES: usize = 512;
@@ -17,8 +19,8 @@ pub(crate) struct Kept {
     pub(crate) journal: Journal,
     /// A host that is being brought up has it.
     pub(crate) shared: bool,
-    /// How far the other host has sent our stream, if it handed it over; 0 if not.
-    pub(crate) sent_to: u64,
+    /// Where it stood when the other host fell silent in order to hand it over, and when that was told.
+    pub(crate) parting: Option<(Instant, Parting)>,
     /// The entry that changed it last.
     pub(crate) touched: u64,
 }
@@ -135,11 +137,11 @@ impl Journals {
         new
     }
 
-    /// The other host is silent, and has sent so far.
-    pub(crate) fn sent(&mut self, positions: &[Hint]) {
-        for hint in positions {
-            if let Some(kept) = self.kept.get_mut(&hint.connection) {
-                kept.sent_to = hint.position;
+    /// The other host is silent, and connections stand there.
+    pub(crate) fn parted(&mut self, now: Instant, stands: &[Stand]) {
+        for stand in stands {
+            if let Some(kept) = self.kept.get_mut(&stand.connection) {
+                kept.parting = Some((now, stand.parting));
             }
         }
     }
@@ -185,7 +187,7 @@ impl Journals {
             let before = kept.journal.bytes();
             kept.journal.share();
             self.bytes = self.bytes + kept.journal.bytes() - before;
-            (kept.shared, kept.sent_to, kept.touched) = (true, 0, 0);
+            (kept.shared, kept.parting, kept.touched) = (true, None, 0);
             if let Some(news) = self.news.as_mut().filter(|_| kept.journal.hot) {
                 news.push(News::start(number, &kept.journal));
             }
@@ -216,7 +218,7 @@ impl Journals {
                 let kept = Kept {
                     journal: Journal::new(opening),
                     shared: true,
-                    sent_to: 0,
+                    parting: None,
                     touched: index,
                 };
                 self.bytes += OVERHEAD_BYTES;

@@ -17,6 +17,8 @@ pub(crate) const TIMESTAMP_BUMP_MS: u32 = 10_000;
 /// Peers that stay silent are probed one after the other, with so much time between two: 100 000 take a
 /// second and a half, and neither neighbours nor switches are flooded.
 const PROBE_EVERY: Duration = Duration::from_micros(15);
+/// What a host said when it fell silent counts for so long: a handover that did not come about is forgotten.
+const PARTED_WITHIN: Duration = Duration::from_secs(1);
 /// Whoever is about to send anyway tells where it stands: listen first.
 const LISTEN_FOR: Duration = Duration::from_micros(500);
 
@@ -45,7 +47,8 @@ impl Estate {
                 continue;
             }
             let mut adoption = adoption(number, &kept.journal, probe_at);
-            adoption.continuation.sent_to = kept.sent_to;
+            let parting = kept.parting.filter(|it| now.since(it.0) < PARTED_WITHIN);
+            adoption.continuation.parting = parting.map(|it| it.1);
             estate.adoptions.push(adoption);
             probe_at += PROBE_EVERY;
         }
@@ -73,7 +76,7 @@ pub(crate) fn adoption(number: u64, journal: &Journal, probe_at: Instant) -> Ado
             unread: journal.input.pieces().collect(),
             right_edge: journal.right_edge,
             dormant: false,
-            sent_to: 0,
+            parting: None,
             abort: journal.abort,
             number,
             probe_at,

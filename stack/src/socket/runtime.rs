@@ -76,6 +76,17 @@ pub(crate) trait Runtime: Send + Sync {
     /// True when every frame handed over so far is with the device.
     fn is_flushed(&self) -> bool;
 
+    /// Where the readers are; for [`Runtime::is_past`].
+    fn turns(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// True when what had come up at `turns` has had all its effects, and all that was built since is with the device.
+    fn is_past(&self, turns: &[u64]) -> bool {
+        let _ = turns;
+        self.is_flushed()
+    }
+
     /// Stops all threads, and all waits with [`WaitError::Stopped`]; returns when they have ended.
     fn stop(&self);
 

@@ -74,6 +74,7 @@ impl Tcp {
         let listener = listener.ok_or(Error::ListenerClosed)?;
         let state = continuation.state;
         let silent = continuation.abort || state == State::TimeWait;
+        let parting = continuation.parting.filter(|_| !dormant);
         let parameters = Parameters {
             config: Arc::clone(&self.config),
             options: listener.socket(),
@@ -85,6 +86,9 @@ impl Tcp {
         let mut tcb = Tcb::from_record(parameters, now, &record, continuation);
         if !silent {
             tcb.restore(restored);
+        }
+        if let Some(parting) = parting {
+            tcb.take_parting(now, &parting);
         }
         let half_open = state == State::SynReceived && !silent;
         let connection = if half_open {

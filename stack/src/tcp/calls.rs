@@ -280,6 +280,7 @@ impl Tcb {
             || pending.tail
             || self.lost_bytes() > 0
             || self.has_notes()
+            || self.edge_commit_due()
             || (self.snd.nxt < self.send_end()
                 && (self.state.may_transmit_data() || self.is_early()))
     }

@@ -180,7 +180,6 @@ impl Tcb {
             resumed.dormant = false;
             resumed.since = since;
             resumed.abort |= continuation.abort;
-            resumed.sent_to = continuation.sent_to;
             resumed.until = now + super::resume::FORMER_OWNER_FOR;
             // Who decided it is gone: our stream ends there, though the application here has yet to find out.
             resumed.fin = fin.filter(|&fin| end < fin || !self.snd.fin);
@@ -194,8 +193,11 @@ impl Tcb {
         self.inherit_window(continuation.right_edge);
         self.reach_decided_fin();
         self.resume(now);
-        self.pending.ack = continuation.sent_to > 0;
+        self.pending.ack = false;
         self.timers.start_persist(continuation.probe_at);
+        if let Some(parting) = &continuation.parting {
+            self.take_parting(now, parting);
+        }
         self.check();
     }
 

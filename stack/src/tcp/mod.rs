@@ -41,6 +41,7 @@ mod memory;
 mod mtu_probe;
 mod mtu_search;
 mod pacing;
+pub mod parting;
 mod persist;
 mod ports;
 mod pressure;

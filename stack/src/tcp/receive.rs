@@ -2,6 +2,7 @@
 //! offered (§3.8.6.2.2), when an ACK is due (§3.8.6.3), and what SACK tells (RFC 2018, RFC 2883).
 
 use super::arrival::{Arrival, Place, Stop};
+use super::parting::OVERTAKEN_FOR;
 use super::state::State;
 use super::tcb::{FIRST_BYTE, NEVER, QUICK_ACKS, Tcb};
 use super::{Options, Segment};
@@ -126,6 +127,11 @@ impl Tcb {
     /// RFC 5681 §4.2: at once for what is out of order or fills a gap, for every second full-sized
     /// segment, and while the connection is young; otherwise within the delay.
     fn schedule_ack(&mut self, now: Instant, disorder: bool) {
+        if disorder && self.may_be_overtaken(now) {
+            // What is missing comes by way of the former owner.
+            self.timers.start_ack(now + OVERTAKEN_FOR);
+            return;
+        }
         if disorder {
             self.rcv.quick = QUICK_ACKS;
             if self.pending.ack && !self.snd.sack {
@@ -300,14 +306,26 @@ impl Tcb {
     /// The application read: says whether the window opened so far that the peer should hear of it
     /// (as Linux: when it doubles).
     pub(super) fn window_update_due(&self) -> bool {
+        let gating = self.gating.as_ref();
+        self.opens_enough(gating.map_or(NEVER, |gating| gating.right_edge))
+    }
+
+    /// It would, but for the edge, which is not committed and has not been asked for.
+    pub(super) fn edge_commit_due(&self) -> bool {
+        let requested = self.gating.as_ref().map(|gating| gating.requested);
+        requested.is_some_and(|requested| {
+            !self.is_dormant()
+                && self.opens_enough(NEVER)
+                && self.edge_to_commit(requested) > requested.1
+        })
+    }
+
+    /// The window may be offered up to `bound`.
+    fn opens_enough(&self, bound: u64) -> bool {
         if !self.state.may_receive_data() {
             return false;
         }
         let open = self.rcv.edge.saturating_sub(self.rcv.committed);
-        let bound = self
-            .gating
-            .as_ref()
-            .map_or(NEVER, |gating| gating.right_edge);
         let wanted = self.wanted_edge().min(bound);
         wanted > self.rcv.edge && wanted - self.rcv.committed >= 2 * open
     }

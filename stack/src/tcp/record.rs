@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::accurate_ecn::Accurate;
 use super::gate::{Gating, Stage};
+use super::parting::Parting;
 use super::receive_queue::ReceiveQueue;
 use super::resume::Resumed;
 use super::sequence;
@@ -68,8 +69,8 @@ pub struct Continuation {
     pub right_edge: u64,
     /// Another host has the connection still; the application follows along.
     pub dormant: bool,
-    /// How far the former owner has sent, if it told before it fell silent; 0 if not.
-    pub sent_to: u64,
+    /// Where the connection stood when its former owner fell silent, if that was in order to hand it over.
+    pub parting: Option<Parting>,
     /// A RST was decided: the peer gets it once it has told where it stands.
     pub abort: bool,
     /// The gate's number for the connection.
@@ -187,7 +188,6 @@ impl Tcb {
             fin: continuation.fin,
             abort: continuation.abort,
             dormant: continuation.dormant,
-            sent_to: continuation.sent_to,
             since: tcb.timestamps.value(now),
             ..Resumed::new(now)
         }));
@@ -203,7 +203,7 @@ impl Tcb {
         }
         tcb.resume(now);
         if tcb.state != State::TimeWait {
-            tcb.pending.ack = continuation.sent_to > 0;
+            tcb.pending.ack = false;
             tcb.timers.start_persist(continuation.probe_at);
         }
         tcb.check();

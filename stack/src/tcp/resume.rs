@@ -10,10 +10,9 @@
 
 use std::time::Duration;
 
-use super::stamp::Draft;
+use super::Error;
 use super::state::State;
 use super::tcb::{FIRST_BYTE, Tcb};
-use super::{Error, TxSegment};
 use crate::time::Instant;
 
 /// Probes come after this time, then after twice as long each, up to the second.
@@ -26,7 +25,7 @@ const MOST_PROBES: u8 = 200;
 /// Probes that are empty; the others carry a byte that the peer surely has, which some answer more often.
 const EMPTY_PROBES: u8 = 2;
 /// How far ahead of our own knowledge the peer may be: what 32 bits can tell apart.
-const FURTHEST_AHEAD: u64 = (1 << 31) - 1;
+pub(super) const FURTHEST_AHEAD: u64 = (1 << 31) - 1;
 
 /// What a resumed connection does not know yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,33 +177,6 @@ impl Tcb {
     pub(super) fn is_foreign_echo(&self, echo: u32) -> bool {
         let before = |since: u32| (echo.wrapping_sub(since) as i32) < 0;
         self.resumed.as_ref().is_some_and(|it| before(it.since))
-    }
-
-    /// What the former owner sent is in flight, as soon as it is here to be sent again.
-    pub(super) fn assume_sent(&mut self, now: Instant) {
-        let sent_to = self.resumed.as_ref().map_or(0, |it| it.sent_to);
-        let to = sent_to.min(self.send_end());
-        if to > self.snd.nxt {
-            self.snd.nxt = to;
-            if !self.timers.retransmitting() {
-                self.timers.start_retransmit(now + self.rtt.rto());
-            }
-        }
-    }
-
-    /// Where the former owner stopped the peer takes an ACK although it has not been heard yet.
-    pub(super) fn parting_ack(&mut self, now: Instant) -> Option<TxSegment> {
-        let from = self.resumed.as_ref().map_or(0, |it| it.sent_to);
-        if from == 0 || !self.pending.ack {
-            return None;
-        }
-        self.stamp(
-            now,
-            Draft {
-                from,
-                ..Draft::default()
-            },
-        )
     }
 
     /// A probe that some peers answer more often than an empty one: a byte that the peer surely has

@@ -57,7 +57,7 @@ impl Tcb {
         }
         if self.state != State::SynSent {
             let room = usize::from(mss).saturating_sub(draft.len);
-            self.stamp_ack(&mut segment, if draft.len == 0 { 40 } else { room });
+            self.stamp_ack(now, &mut segment, if draft.len == 0 { 40 } else { room });
         }
         if draft.flags.contains(Flags::SYN) {
             self.syn_options(&mut segment.options);
@@ -86,7 +86,7 @@ impl Tcb {
     }
 
     /// `room`: bytes that options besides timestamps may take.
-    fn stamp_ack(&mut self, segment: &mut TxSegment, room: usize) {
+    fn stamp_ack(&mut self, now: Instant, segment: &mut TxSegment, room: usize) {
         segment.flags = segment.flags.with(Flags::ACK);
         segment.ack = self.peer_wire(self.rcv.committed);
         segment.window = self.select_window();
@@ -94,7 +94,9 @@ impl Tcb {
         self.timers.stop_ack();
         let room = room.min(OPTIONS_BYTES - usize::from(self.timestamps_bytes()));
         // A full segment has no room for SACK blocks: then an ACK of its own follows with them.
-        let told = !self.snd.sack || self.sack_options(&mut segment.options, room);
+        let told = !self.snd.sack
+            || self.keeps_gaps_to_itself(now)
+            || self.sack_options(&mut segment.options, room);
         self.stamp_accurate(segment, room);
         self.pending.ack = !told || self.pending.repeats > 0;
         self.pending.repeats = self.pending.repeats.saturating_sub(1);

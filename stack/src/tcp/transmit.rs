@@ -381,7 +381,8 @@ impl Tcb {
         self.stamp(
             now,
             Draft {
-                from: self.snd.nxt,
+                // The peer takes no ACK from before what a former owner has sent.
+                from: self.snd.nxt.max(self.parted_at()),
                 ..Draft::default()
             },
         )

@@ -12,10 +12,11 @@ use super::entry::Entry;
 use super::forward::Forwarded;
 use super::membership;
 use super::view::Epoch;
+use crate::tcp::parting::Parting;
 
 /// No message is longer: a batch is cut before.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
-/// Most hints in one message.
+/// Most hints, or stands, in one message.
 pub(crate) const MAX_HINTS: usize = 4096;
 
 /// What is known of a log: that of one primary, from the view with which it began. Its entries are counted
@@ -35,6 +36,15 @@ pub struct Hint {
     pub connection: u64,
     /// The peer has our stream up to here.
     pub position: u64,
+}
+
+/// Where a connection stands that is handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// The connection's number.
+    pub connection: u64,
+    /// All that the next owner need not ask the client for.
+    pub parting: Parting,
 }
 
 /// One message.
@@ -105,12 +115,17 @@ pub enum Message {
         /// The connection's number.
         connection: u64,
     },
-    /// From a primary that hands over and is silent: how far it has sent.
-    Sent {
+    /// From a primary that hands over and is silent.
+    Parting {
         /// Of its view.
         epoch: Epoch,
-        /// The first position of each stream that was never sent.
-        positions: Vec<Hint>,
+        /// Some connections.
+        stands: Vec<Stand>,
+    },
+    /// From a backup: it knows where those connections stand.
+    Parted {
+        /// Of the newest view that it knows.
+        epoch: Epoch,
     },
     /// A datagram that came to the host that had the service before.
     Forward(Forwarded),
@@ -125,8 +140,9 @@ const APPLIED: u8 = 6;
 const HINTS: u8 = 7;
 const FORWARD: u8 = 8;
 const UNFOLLOWED: u8 = 9;
-const SENT: u8 = 10;
+const PARTING: u8 = 10;
 const CONTINUE: u8 = 11;
+const PARTED: u8 = 12;
 /// Bytes of an encoded batch before its first entry.
 pub(crate) const ENTRIES_HEAD_BYTES: usize = 1 + 8 + 16 + 4;
 
@@ -168,12 +184,16 @@ impl Message {
             }
             Self::Done { epoch, next } => put_head(DONE, *epoch, *next, into),
             Self::Applied { epoch, next } => put_head(APPLIED, *epoch, *next, into),
-            Self::Hints { epoch, hints } => put_hints(HINTS, *epoch, hints, into),
-            Self::Sent { epoch, positions } => put_hints(SENT, *epoch, positions, into),
+            Self::Hints { epoch, hints } => put_hints(*epoch, hints, into),
+            Self::Parting { epoch, stands } => put_stands(*epoch, stands, into),
             Self::Unfollowed { epoch, connection } => {
                 into.put_u8(UNFOLLOWED);
                 into.put_u64(epoch.0);
                 into.put_u64(*connection);
+            }
+            Self::Parted { epoch } => {
+                into.put_u8(PARTED);
+                into.put_u64(epoch.0);
             }
             Self::Forward(packet) => {
                 into.put_u8(FORWARD);
@@ -243,13 +263,16 @@ impl Message {
                 let (epoch, hints) = get_hints(&mut rest)?;
                 Self::Hints { epoch, hints }
             }
-            SENT => {
-                let (epoch, positions) = get_hints(&mut rest)?;
-                Self::Sent { epoch, positions }
+            PARTING => {
+                let (epoch, stands) = get_stands(&mut rest)?;
+                Self::Parting { epoch, stands }
             }
             UNFOLLOWED => Self::Unfollowed {
                 epoch: Epoch(rest.try_get_u64()?),
                 connection: rest.try_get_u64()?,
+            },
+            PARTED => Self::Parted {
+                epoch: Epoch(rest.try_get_u64()?),
             },
             FORWARD => return Ok(Self::Forward(Forwarded::decode(rest)?)),
             kind => return Err(Malformed::Kind(kind)),
@@ -291,8 +314,8 @@ fn get_place(from: &mut Bytes) -> Decoded<Place> {
     })
 }
 
-fn put_hints(kind: u8, epoch: Epoch, hints: &[Hint], into: &mut BytesMut) {
-    into.put_u8(kind);
+fn put_hints(epoch: Epoch, hints: &[Hint], into: &mut BytesMut) {
+    into.put_u8(HINTS);
     into.put_u64(epoch.0);
     into.put_u32(hints.len() as u32);
     for hint in hints {
@@ -315,4 +338,44 @@ fn get_hints(from: &mut Bytes) -> Decoded<(Epoch, Vec<Hint>)> {
         });
     }
     Ok((epoch, hints))
+}
+
+fn put_stands(epoch: Epoch, stands: &[Stand], into: &mut BytesMut) {
+    into.put_u8(PARTING);
+    into.put_u64(epoch.0);
+    into.put_u32(stands.len() as u32);
+    for stand in stands {
+        let Parting {
+            sent,
+            acknowledged,
+            window_end,
+            round_trip_us,
+        } = stand.parting;
+        into.put_u64(stand.connection);
+        into.put_u64(sent);
+        into.put_u64(acknowledged);
+        into.put_u64(window_end);
+        into.put_u32(round_trip_us);
+    }
+}
+
+fn get_stands(from: &mut Bytes) -> Decoded<(Epoch, Vec<Stand>)> {
+    let epoch = Epoch(from.try_get_u64()?);
+    let count = from.try_get_u32()? as usize;
+    if count > MAX_HINTS {
+        return Err(Malformed::TooLong);
+    }
+    let mut stands = Vec::new();
+    for _ in 0..count {
+        stands.push(Stand {
+            connection: from.try_get_u64()?,
+            parting: Parting {
+                sent: from.try_get_u64()?,
+                acknowledged: from.try_get_u64()?,
+                window_end: from.try_get_u64()?,
+                round_trip_us: from.try_get_u32()?,
+            },
+        });
+    }
+    Ok((epoch, stands))
 }

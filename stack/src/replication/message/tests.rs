@@ -3,12 +3,14 @@
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
-use super::Malformed;
+use super::{Malformed, Message, Stand};
 use crate::replication::decisions::Logged;
 use crate::replication::digest::{Identity, OutputDigest, Piece};
 use crate::replication::entry::{Change, Entry, Opening, Reason};
+use crate::replication::view::Epoch;
 use crate::tcp::FourTuple;
 use crate::tcp::gate::{Hot, Mark, Note, Point, Terms};
+use crate::tcp::parting::Parting;
 use crate::tcp::record::Record;
 
 fn mark() -> impl Strategy<Value = Option<Mark>> {
@@ -150,7 +152,30 @@ fn encoded(entry: &Entry) -> Bytes {
     bytes.freeze()
 }
 
+fn stand() -> impl Strategy<Value = Stand> {
+    (any::<[u64; 4]>(), any::<u32>()).prop_map(|(numbers, round_trip_us)| Stand {
+        connection: numbers[0],
+        parting: Parting {
+            sent: numbers[1],
+            acknowledged: numbers[2],
+            window_end: numbers[3],
+            round_trip_us,
+        },
+    })
+}
+
 proptest! {
+    #[test]
+    fn where_connections_stand_arrives_as_it_was_sent(stands in prop::collection::vec(stand(), 0..9), epoch: u64, cut in 1usize..40) {
+        let epoch = Epoch(epoch);
+        for message in [Message::Parting { epoch, stands }, Message::Parted { epoch }] {
+            let bytes = message.to_bytes();
+            prop_assert_eq!(Message::decode(bytes.clone()), Ok(message));
+            let cut = bytes.slice(..bytes.len().saturating_sub(cut));
+            prop_assert_eq!(Message::decode(cut), Err(Malformed::Truncated));
+        }
+    }
+
     #[test]
     fn an_entry_arrives_as_it_was_sent(entry in entry()) {
         let mut bytes = encoded(&entry);

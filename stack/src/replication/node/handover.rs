@@ -9,7 +9,8 @@ use super::Node;
 use crate::replication::Backing;
 use crate::time::Instant;
 
-/// So long what was received just before is still on its way through the stack.
+/// So long what was received just before may be on its way through a stack with a thread for each stage; and so often it
+/// is looked at again where a stack can tell.
 pub(super) const SETTLE: Duration = Duration::from_micros(500);
 /// A handover that takes longer did not come about.
 pub(super) const HANDOVER_WITHIN: Duration = Duration::from_millis(500);
@@ -29,8 +30,8 @@ pub enum HandoverError {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Handover {
     pub(super) since: Instant,
-    /// The other host was told how far this one has sent.
-    parted: bool,
+    /// What was on its way through the stack is through, and the other host was told where connections stand.
+    pub(super) silent: bool,
     /// The lease was given up.
     released: bool,
 }
@@ -51,14 +52,15 @@ impl Node {
         self.service.begin_handover(now, HANDOVER_WITHIN);
         *self.handover.lock() = Some(Handover {
             since: now,
-            parted: false,
+            silent: false,
             released: false,
         });
         self.continue_handover(now);
         Ok(())
     }
 
-    /// Silent since it began, this host gives up its lease once the other one has applied everything.
+    /// Deaf since it began, and silent once nothing is on its way through the stack, this host gives up its lease when the
+    /// other one has applied everything and knows where connections stand.
     pub(super) fn continue_handover(&self, now: Instant) {
         let Some(mut handover) = *self.handover.lock() else {
             return;
@@ -69,14 +71,8 @@ impl Node {
             self.service.end_handover(now);
             return;
         }
-        let settled = now.since(handover.since) >= SETTLE;
-        if !settled || handover.released || !self.service.stop() {
+        if handover.released || !self.fell_silent(now, &mut handover) || !self.service.stop() {
             return;
-        }
-        if !handover.parted {
-            // It may come too late, and then helps nobody; votes take longer.
-            handover.parted = true;
-            self.service.part(now);
         }
         let peer = self.config.membership.peer();
         self.vote(now, |membership| {
@@ -85,5 +81,16 @@ impl Node {
         if let Some(kept) = self.handover.lock().as_mut() {
             *kept = handover;
         }
+    }
+    fn fell_silent(&self, now: Instant, handover: &mut Handover) -> bool {
+        let settled = now.since(handover.since) >= SETTLE;
+        if !handover.silent && settled && self.service.fall_silent() {
+            handover.silent = true;
+            if let Some(kept) = self.handover.lock().as_mut() {
+                kept.silent = true;
+            }
+            self.service.part(now);
+        }
+        handover.silent
     }
 }

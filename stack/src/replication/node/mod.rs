@@ -225,12 +225,11 @@ impl Node {
         });
         let service = self.service.next_deadline();
         let handover = self.handover.lock().map(|it| {
-            let wait = if now.since(it.since) < SETTLE {
-                SETTLE
+            if it.silent {
+                it.since + HANDOVER_WITHIN
             } else {
-                HANDOVER_WITHIN
-            };
-            it.since + wait
+                (it.since + SETTLE).max(now + SETTLE / 4)
+            }
         });
         let deadlines = [waiting, service, handover].into_iter().flatten();
         deadlines.min().unwrap_or(Instant::FAR_FUTURE)

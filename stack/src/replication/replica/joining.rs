@@ -14,8 +14,11 @@ const SNAPSHOT_WINDOW_BYTES: usize = 2 << 20;
 
 impl Replica {
     /// The backup tells what it has.
-    pub(super) fn hello(&mut self, next: Place, effects: &mut Effects) {
-        if self.takes_back(next, effects) {
+    pub(super) fn hello(&mut self, now: Instant, next: Place, effects: &mut Effects) {
+        let was_taken_back = self
+            .taken_back
+            .is_some_and(|(until, base)| now < until && base == next);
+        if was_taken_back || self.takes_back(now, next, effects) {
             return;
         }
         let (again, channel) = match self.standing {

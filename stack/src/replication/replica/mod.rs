@@ -89,6 +89,11 @@ pub(crate) struct Replica {
     hello_wait: Duration,
     /// What connections asked for since this host stopped in order to hand over; none while it goes on.
     stopped: Option<Vec<parting::Asked>>,
+    /// Messages that say where connections stand which the backup has not confirmed.
+    stands_unheard: usize,
+    /// The copy that this host had the other one go on from, and until when it may say again that it has that, because it
+    /// has not heard.
+    taken_back: Option<(Instant, Place)>,
     /// Connections that were aborted here, and until when the other host is not told that they are over.
     aborted: VecDeque<(Instant, u64)>,
 }
@@ -111,6 +116,8 @@ impl Replica {
             hello_at: Instant::FAR_FUTURE,
             hello_wait: FIRST_HELLO_AFTER,
             stopped: None,
+            stands_unheard: 0,
+            taken_back: None,
             aborted: VecDeque::new(),
         }
     }
@@ -236,6 +243,7 @@ impl Replica {
     /// The ordered channels to the other host came up or broke.
     pub(crate) fn connected(&mut self, now: Instant, connected: bool, effects: &mut Effects) {
         self.connected = connected;
+        self.taken_back = None;
         match self.role {
             Role::Primary if !connected => {
                 if self.standing.needs_view() {
@@ -326,12 +334,13 @@ impl Replica {
         let (epoch, from_primary) = match &message {
             Message::Hello { epoch, .. }
             | Message::Applied { epoch, .. }
+            | Message::Parted { epoch }
             | Message::Unfollowed { epoch, .. } => (*epoch, false),
             Message::Begin { epoch, .. }
             | Message::Continue { epoch, .. }
             | Message::Entries { epoch, .. }
             | Message::Done { epoch, .. }
-            | Message::Sent { epoch, .. }
+            | Message::Parting { epoch, .. }
             | Message::Hints { epoch, .. } => (*epoch, true),
             Message::Membership(_) | Message::Forward(_) => return,
         };
@@ -348,7 +357,7 @@ impl Replica {
             self.heard_epoch = self.heard_epoch.max(epoch);
         }
         match message {
-            Message::Hello { next, .. } => self.hello(next, effects),
+            Message::Hello { next, .. } => self.hello(now, next, effects),
             Message::Applied { next, .. } => self.applied(now, next, effects),
             Message::Begin { first, .. } => {
                 self.backup.begin(first, &mut self.journals);
@@ -369,7 +378,10 @@ impl Replica {
                 self.journals.hint(hints, 0);
                 effects.news.append(&mut self.journals.take_news());
             }
-            Message::Sent { positions, .. } => self.journals.sent(&positions),
+            Message::Parting { stands, .. } => self.parting(now, &stands, effects),
+            Message::Parted { .. } => {
+                self.stands_unheard = self.stands_unheard.saturating_sub(1);
+            }
             Message::Unfollowed { connection, .. } => self.unfollowed(connection),
             Message::Done { next, .. } => {
                 let done = self.backup.done(next);

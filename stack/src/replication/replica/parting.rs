@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Effects, Replica};
 use crate::replication::backup::Backup;
 use crate::replication::carrier::Channel;
-use crate::replication::message::{Message, Place};
+use crate::replication::message::{MAX_HINTS, Message, Place, Stand};
 use crate::replication::primary::{Held, Log, Parting, Standing};
 use crate::replication::view::Epoch;
 use crate::tcp::FourTuple;
@@ -24,9 +24,32 @@ const MOST_PARTED_BYTES: usize = 4 << 20;
 pub(super) type Asked = (FourTuple, u64, Commit);
 
 impl Replica {
-    /// Writes nothing more, if the backup has everything that was written; true from then on.
+    /// The backup is told where connections stand.
+    pub(crate) fn part(&mut self, stands: &[Stand], effects: &mut Effects) {
+        self.stands_unheard = 0;
+        for stands in stands.chunks(MAX_HINTS) {
+            let message = Message::Parting {
+                epoch: self.view.epoch,
+                stands: stands.to_vec(),
+            };
+            effects.send.push((Channel::Commit, message.to_bytes()));
+            self.stands_unheard += 1;
+        }
+    }
+
+    /// The primary says where connections stand, and waits until this host knows.
+    pub(super) fn parting(&mut self, now: Instant, stands: &[Stand], effects: &mut Effects) {
+        self.journals.parted(now, stands);
+        let parted = Message::Parted {
+            epoch: self.view.epoch,
+        };
+        effects.send.push((Channel::Commit, parted.to_bytes()));
+    }
+
+    /// Writes nothing more, if the backup has everything that was written, and knows where connections stand; true from
+    /// then on.
     pub(crate) fn stop(&mut self) -> bool {
-        if self.stopped.is_none() && self.log.lag() == 0 {
+        if self.stopped.is_none() && self.log.lag() == 0 && self.stands_unheard == 0 {
             self.stopped = Some(Vec::new());
         }
         self.stopped.is_some()
@@ -52,6 +75,7 @@ impl Replica {
         let copied = base != Place::default() && !self.backup.is_joining();
         self.backup = Backup::default();
         self.waiting_since = None;
+        self.taken_back = None;
         self.log = Log::new(self.view.epoch);
         self.standing = if peer_in_sync {
             Standing::Synced
@@ -117,7 +141,7 @@ impl Replica {
     }
 
     /// The host that served before has this copy. If it is what this one went on from, it need not have it once more.
-    pub(super) fn takes_back(&mut self, copy: Place, effects: &mut Effects) -> bool {
+    pub(super) fn takes_back(&mut self, now: Instant, copy: Place, effects: &mut Effects) -> bool {
         let Standing::Parted(parting) = self.standing else {
             return false;
         };
@@ -134,6 +158,7 @@ impl Replica {
             shift: parting.shift,
         };
         effects.send.push((Channel::Commit, go_on.to_bytes()));
+        self.taken_back = Some((now + PARTED_FOR, copy));
         let kept = self.log.take().into_iter();
         effects.send.extend(kept.map(|it| (Channel::Commit, it)));
         self.standing = Standing::CatchingUp {

@@ -19,7 +19,7 @@ use super::carrier::Carrier;
 use super::door::Door;
 use super::entry::Reason;
 use super::membership::Lease;
-use super::message::{Hint, Message};
+use super::message::{Message, Stand};
 use super::primary::{Held, Standing};
 use super::replica::{Effects, Replica, Role};
 use super::status::Status;
@@ -54,8 +54,8 @@ pub struct Service {
     /// The peer's copy is complete, and the view does not say so yet. Known without the replica's lock, which the data
     /// path holds: heartbeats wait for whoever asks.
     wants_join: AtomicBool,
-    /// How far this host had sent when it fell silent in order to hand over.
-    parting: Mutex<Vec<Hint>>,
+    /// Where the readers were when this host began to hand over, and where its connections stood when it was silent.
+    parting: Mutex<(Vec<u64>, Vec<Stand>)>,
 }
 
 impl Service {
@@ -252,16 +252,31 @@ impl Service {
         self.replica.lock().stood_still(duration);
     }
 
-    /// A planned handover begins: nothing leaves from now on, and what arrives goes to the peer, until a
+    /// A planned handover begins: nothing more is said from now on, and what arrives goes to the peer, until a
     /// view says who serves, or for `at_most`.
     pub fn begin_handover(&self, now: Instant, at_most: Duration) {
         self.door.forward_until(now + at_most);
-        self.door.close();
-        // Not later: connections count as sent what the closed door drops.
-        *self.parting.lock() = self.sent_positions();
+        self.door.drain();
+        let turns = self.stack().map(|stack| stack.runtime().turns());
+        *self.parting.lock() = (turns.unwrap_or_default(), Vec::new());
     }
 
-    /// True once the peer has applied everything: from then on nothing more is written, until a view says who
+    /// True once all that had arrived has been asked to be committed, and all that had been built has left: from then on
+    /// nothing leaves.
+    pub(super) fn fall_silent(&self) -> bool {
+        let Some(stack) = self.stack() else {
+            return false;
+        };
+        let mut parting = self.parting.lock();
+        if !stack.runtime().is_past(&parting.0) {
+            return false;
+        }
+        self.door.close();
+        parting.1 = self.stands();
+        true
+    }
+
+    /// True once the peer has applied everything, and knows where connections stand: from then on nothing more is written, until a view says who
     /// serves, or the handover ends.
     pub(super) fn stop(&self) -> bool {
         self.replica.lock().stop()

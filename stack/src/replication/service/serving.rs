@@ -38,14 +38,13 @@ impl Service {
     /// A datagram for this host came to the other one.
     pub(super) fn arrived(&self, packet: Forwarded) {
         let packet = packet.into_packet();
+        // Held meanwhile: whoever opens the door takes what waits afterwards, and before what comes later.
+        let mut waiting = self.arrivals.lock();
         if self.door.is_open()
             && let Some(stack) = self.stack()
         {
             stack.runtime().inject(vec![packet]);
-            return;
-        }
-        let mut waiting = self.arrivals.lock();
-        if waiting.len() < MOST_WAITING {
+        } else if waiting.len() < MOST_WAITING {
             waiting.push(packet);
         }
     }
@@ -111,9 +110,12 @@ impl Service {
         let mut arrivals = self.door.overheard.lock().take();
         self.door.overhear(false);
         self.door.open();
-        arrivals.append(&mut self.arrivals.lock());
-        if !arrivals.is_empty() {
-            stack.runtime().inject(arrivals);
+        {
+            let mut waiting = self.arrivals.lock();
+            arrivals.append(&mut waiting);
+            if !arrivals.is_empty() {
+                stack.runtime().inject(arrivals);
+            }
         }
         stack.announce(ANNOUNCEMENTS, ANNOUNCE_EVERY);
         stack.runtime().output_all(&adopted);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Service;
 use crate::replication::backup::{News, What};
 use crate::replication::carrier::Channel;
-use crate::replication::message::{Hint, MAX_HINTS, Message};
+use crate::replication::message::{Hint, MAX_HINTS, Message, Stand};
 use crate::replication::replica::HINT_BYTES;
 use crate::tcp::{Connection, Tcb};
 use crate::time::Instant;
@@ -47,35 +47,28 @@ impl Service {
         }
     }
 
-    /// How far each stream has been sent.
-    pub(super) fn sent_positions(&self) -> Vec<Hint> {
+    /// Where each connection stands, now that nothing is built any more.
+    pub(super) fn stands(&self) -> Vec<Stand> {
         let Some(stack) = self.stack() else {
             return Vec::new();
         };
-        let sent = |connection: Arc<Connection>| {
+        let stand = |connection: Arc<Connection>| {
             let tcb = connection.tcb.lock();
-            let (connection, position) = (tcb.gate_number(), tcb.sent_position());
-            (connection != 0).then_some(Hint {
+            let (connection, parting) = (tcb.gate_number(), tcb.part());
+            (connection != 0).then_some(Stand {
                 connection,
-                position,
+                parting,
             })
         };
         let connections = stack.core().tcp.connections();
-        connections.into_iter().filter_map(sent).collect()
+        connections.into_iter().filter_map(stand).collect()
     }
 
-    /// This host is silent: the peer is told how far it has sent, so that it need not send that again.
+    /// This host is silent: the peer is told where connections stand, so that it need not send again what was sent,
+    /// nor ask clients.
     pub(in crate::replication) fn part(&self, now: Instant) {
-        let positions = std::mem::take(&mut *self.parting.lock());
-        self.with(now, |replica, effects| {
-            for positions in positions.chunks(MAX_HINTS) {
-                let message = Message::Sent {
-                    epoch: replica.view.epoch,
-                    positions: positions.to_vec(),
-                };
-                effects.send.push((Channel::Commit, message.to_bytes()));
-            }
-        });
+        let stands = std::mem::take(&mut self.parting.lock().1);
+        self.with(now, |replica, effects| replica.part(&stands, effects));
     }
 
     /// Applications that follow along hear what happened.

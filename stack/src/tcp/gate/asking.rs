@@ -170,10 +170,4 @@ impl Tcb {
             (gating.number, position)
         })
     }
-
-    /// First position of our stream that was never sent.
-    #[must_use]
-    pub fn sent_position(&self) -> u64 {
-        self.snd.nxt
-    }
 }

@@ -24,6 +24,8 @@ impl Tcb {
                     self.rcv.committed = upto;
                     self.pending.ack = true;
                 }
+                // The application may have read while this was asked for, and not read again.
+                self.pending.ack |= self.window_update_due();
             }
             &Commit::Note { number, ref note } => {
                 if let &Note::Anchor { position, .. } = note {

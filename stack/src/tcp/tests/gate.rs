@@ -97,6 +97,39 @@ fn established() -> Pair {
 }
 
 #[test]
+fn a_window_opens_when_its_edge_is_committed_though_nobody_reads_any_more() {
+    let server = Parameters {
+        gated: true,
+        ..parameters(|_, options| options.receive_buffer_bytes = Some(20_000))
+    };
+    let mut pair = Pair::new(defaults(), server);
+    pair.ends[SERVER].reads = false;
+    pair.open();
+    pair.write(CLIENT, &pattern(50_000));
+    for _ in 0..50 {
+        pair.run_for(Duration::from_millis(15));
+        pair.tcb(SERVER).consult(&id(), &AlwaysOpen);
+    }
+    assert!(pair.tcb(SERVER).readable_bytes() > 15_000, "it is full");
+    pair.read(SERVER);
+    assert!(pair.tcb(SERVER).wants_transmit(), "the edge is asked for");
+    pair.transmit();
+    let commit = pair.tcb(SERVER).next_commit().expect("of the edge");
+    assert!(matches!(commit, Commit::Received { .. }), "{commit:?}");
+    pair.sent.clear();
+    pair.transmit();
+    assert!(pair.sent_by(SERVER).is_empty());
+    pair.tcb(SERVER).commit(&commit);
+    pair.transmit();
+    let scale = pair.tcb(SERVER).info().window_scales.0;
+    let told = pair.sent_by(SERVER);
+    let window = told
+        .last()
+        .map(|sent| u32::from(sent.segment.window) << scale);
+    assert!(window >= Some(15_000), "{window:?}");
+}
+
+#[test]
 fn bytes_are_neither_acknowledged_nor_readable_before_they_are_committed() {
     let mut pair = established();
     pair.write(CLIENT, b"request");

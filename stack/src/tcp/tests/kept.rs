@@ -111,7 +111,7 @@ impl Kept {
         };
         let continuation = Continuation {
             dormant: false,
-            sent_to: 0,
+            parting: None,
             state: match (self.fin, self.peer_fin) {
                 (None, false) => State::Established,
                 (None, true) => State::CloseWait,
