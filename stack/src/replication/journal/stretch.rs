@@ -44,7 +44,10 @@ impl Stretch {
         let mut rest = bytes;
         while !rest.is_empty() {
             if self.open.len() >= BLOCK_BYTES {
-                self.full.push_back(self.open.split().freeze());
+                // Where one block was filled, another one will be: it need not grow as the first one did.
+                let next = BytesMut::with_capacity(BLOCK_BYTES);
+                let filled = std::mem::replace(&mut self.open, next);
+                self.full.push_back(filled.freeze());
             }
             let (fits, more) = rest.split_at(rest.len().min(BLOCK_BYTES - self.open.len()));
             self.open.extend_from_slice(fits);

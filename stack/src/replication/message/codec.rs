@@ -83,6 +83,8 @@ impl Entry {
                 into.put_u64(*right_edge);
                 let len: usize = bytes.iter().map(Bytes::len).sum();
                 into.put_u32(len as u32);
+                // Not piece by piece: what was written before would be copied as often.
+                into.reserve(len);
                 bytes.iter().for_each(|piece| into.put_slice(piece));
             }
             &Change::Skipped {
