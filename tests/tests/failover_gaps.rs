@@ -17,8 +17,8 @@ const PACE_MS: u64 = 10;
 /// When something happens.
 const AT: Duration = Duration::from_millis(703);
 
-/// Longer than a client takes to be heard by the new owner.
-const SLOW_LINK: Duration = Duration::from_millis(3);
+/// Longer than a client takes to be heard by the new owner; and short enough that it does not send its tail again meanwhile.
+const SLOW_LINK: Duration = Duration::from_millis(2);
 
 /// How things come to the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
