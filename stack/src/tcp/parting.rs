@@ -5,14 +5,14 @@
 //! they were. Congestion control begins anew, as after any takeover. A connection of which our side is closed is probed
 //! instead: whether our FIN has arrived is for the peer to say.
 
+use std::time::Duration;
+
 use super::TxSegment;
 use super::resume::{FORMER_OWNER_FOR, FURTHEST_AHEAD};
 use super::stamp::Draft;
 use super::state::State;
 use super::tcb::Tcb;
 use crate::time::Instant;
-
-use std::time::Duration;
 
 /// So long after a handover a segment may overtake an earlier one, which comes by way of the former owner: a gap is not
 /// told to the peer before, who would send again what is not lost. (RFC 5681 §4.2 asks for an ACK at once.)

@@ -2,7 +2,8 @@
 //!
 //! Both sides prove that they have the key; fresh ephemeral keys on both sides make every session one of
 //! its own, so that nothing recorded in another session is genuine in this one, and a key that leaks later
-//! does not open what was recorded before. The prologue binds who speaks to whom and for what purpose.
+//! does not open what was recorded before. The prologue binds who speaks to whom, for what purpose, and in which language:
+//! builds whose messages differ refuse each other.
 
 use snow::{Builder, HandshakeState};
 
@@ -45,7 +46,7 @@ pub(crate) struct Parties {
 
 impl Parties {
     fn prologue(self) -> [u8; 18] {
-        let mut prologue = *b"outlive link 1\0\0\0\0";
+        let mut prologue = *b"outlive link 2\0\0\0\0";
         prologue[15] = self.initiator.0;
         prologue[16] = self.responder.0;
         prologue[17] = self.purpose as u8;

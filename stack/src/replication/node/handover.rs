@@ -82,6 +82,8 @@ impl Node {
             *kept = handover;
         }
     }
+
+    /// True once nothing is on its way through the stack; then the other host was told where connections stand.
     fn fell_silent(&self, now: Instant, handover: &mut Handover) -> bool {
         let settled = now.since(handover.since) >= SETTLE;
         if !handover.silent && settled && self.service.fall_silent() {
