@@ -211,7 +211,7 @@ fn is_hardly_noticed(load: Load, path: Path) {
 }
 
 #[test]
-fn what_was_sent_on_and_overtaken_is_not_sent_again() {
+fn hardly_a_tail_is_sent_again_because_what_was_sent_on_is_overtaken() {
     // Over such a link a handover lasts as long as clients take to probe for a lost tail; a few do.
     for (load, tails) in [(Load::Requests, 0), (Load::Uploads, CONNECTIONS / 20)] {
         let hand_over = |owner| Some(Fault::HandOver(owner));

@@ -276,8 +276,8 @@ impl Service {
         true
     }
 
-    /// True once the peer has applied everything, and knows where connections stand: from then on nothing more is written, until a view says who
-    /// serves, or the handover ends.
+    /// True once the peer has applied everything, and knows where connections stand: from then on nothing more is
+    /// written, until a view says who serves, or the handover ends.
     pub(super) fn stop(&self) -> bool {
         self.replica.lock().stop()
     }
