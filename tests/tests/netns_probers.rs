@@ -33,7 +33,7 @@ impl<'a> Scene<'a> {
         let _ = link.client.shell(&format!(
             "nft add table inet probes
              nft 'add chain inet probes out {{ type filter hook output priority 0; }}'
-             nft 'add rule inet probes out tcp sport 40000-40999 tcp flags rst drop'
+             nft 'add rule inet probes out tcp sport 20000-20999 tcp flags rst drop'
              ip addr add {SCAPY}/24 dev veth0
              for host in $(seq 10 29); do ip addr add {HPING}.$host/24 dev veth0; done
              ip -6 addr add {SCAPY6}/64 dev veth0 nodad"

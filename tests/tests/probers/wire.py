@@ -18,8 +18,9 @@ from scapy.all import (  # noqa: E402
 from scapy.arch.linux import attach_filter  # noqa: E402
 
 ETH_P_ALL = 3
-# The kernel knows nothing of connections from these ports; a rule keeps it from resetting them.
-FIRST_PORT, LAST_PORT = 40000, 40999
+# The kernel knows nothing of connections from these ports, a rule keeps it from resetting them, and no connection of its
+# own, such as those of the transfers beside, is ever given one of them (`ip_local_port_range` begins at 32768).
+FIRST_PORT, LAST_PORT = 20000, 20999
 PATIENCE_S = 10
 
 
