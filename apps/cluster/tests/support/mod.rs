@@ -7,9 +7,9 @@
     reason = "each test program uses some of it, and nobody else does"
 )]
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -136,10 +136,14 @@ impl Drop for Host {
     }
 }
 
-/// A free port of loopback, for TCP and most likely for UDP too.
+/// An address of loopback that nobody else has, and that stays free while its host is not there: each process has an IP
+/// address of its own, and the port is none that the kernel gives to connections, such as those of the tests beside.
 pub fn address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
-    listener.local_addr().expect("bound")
+    static NEXT_PORT: AtomicU16 = AtomicU16::new(7700);
+    let [high, middle, low] = [16, 8, 0].map(|shift| (std::process::id() >> shift) as u8);
+    let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+    // Process numbers have 22 bits.
+    ([127, 64 | high, middle, low], port).into()
 }
 
 /// Repeats `step` until it says true.
