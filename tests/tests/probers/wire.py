@@ -77,10 +77,10 @@ class Wire:
         for packet in packets:
             self.send(packet, station)
         answers = self.fence() + self.fence()
-        if TCP not in packets[0]:
-            return answers
-        port = packets[0][TCP].sport
-        return [answer for answer in answers if answer.layers()[1:2] != [TCP] or answer[TCP].dport == port]
+        # A connection that an earlier probe left half open is still being answered, whatever is asked now.
+        port = packets[0][TCP].sport if TCP in packets[0] else self.port
+        answers = [answer for answer in answers if answer.layers()[1:2] != [TCP] or answer[TCP].dport == port]
+        return [answer for n, answer in enumerate(answers) if not any(is_again(answer, first) for first in answers[:n])]
 
     def fence(self):
         """All that comes before the answer to an echo request."""
@@ -95,10 +95,15 @@ class Wire:
             if echo and echo.type in (0, 129) and echo.id == 0xfe:
                 if echo.seq == self.echoes:
                     return before
-            elif self.network in frame and describe(frame[self.network]) not in UNASKED:
+            elif self.network in frame and not self.is_unasked(frame[self.network]):
                 before.append(frame[self.network])
         self.failed.append(f"after {self.asked} probes, the next one sent: an echo request is not answered any more")
         self.finish()
+
+    def is_unasked(self, packet):
+        """What is said to everybody, or to the kernel of this machine, which has neighbours of its own to find."""
+        said = describe(packet)
+        return said in UNASKED or (said == ADVERTISEMENT and packet.dst != self.ours)
 
     def check(self, name, answers, *expected):
         """Notes whether the answers are one of those that are expected."""
@@ -121,8 +126,18 @@ class Wire:
         return self.port
 
 
-# What a host says of itself: which groups it listens to (RFC 3810 §5.2), repeated at random times.
-UNASKED = ["icmp 143/0"]
+# What a host says of itself, at times of its own: which groups it listens to (RFC 3810 §5.2), and that it looks for a
+# neighbour, also for one that it knows and wants to hear of again (RFC 4861 §7.3.3).
+UNASKED = ["icmp 143/0", "icmp 135/0"]
+ADVERTISEMENT = "icmp 136/0"
+
+
+def is_again(answer, first):
+    """A SYN that is sent again: the machine was busy for longer than the host waits for what follows it."""
+    if answer.layers()[1:2] != [TCP] or first.layers()[1:2] != [TCP]:
+        return False
+    answer, first = answer[TCP], first[TCP]
+    return "S" in answer.flags and (answer.flags, answer.seq, answer.dport) == (first.flags, first.seq, first.dport)
 
 
 def describe(packet):
