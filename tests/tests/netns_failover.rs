@@ -23,13 +23,13 @@ fn a_download_survives_the_death_of_either_host() {
 #[test]
 fn an_upload_survives_the_death_of_its_host() {
     with_cluster(BYTES, &[], &[], |cluster, file| {
-        let primary = cluster.primary();
-        let before = entries(cluster, primary);
+        let before = [0, 1].map(|host| entries(cluster, host));
         let curl = Curl::start(&cluster.client, file, [0, 1], RATE);
+        // Whichever host serves: on a busy machine another one than at the beginning.
         cluster.wait_for("progress", |cluster| {
-            entries(cluster, primary) > before + 100
+            (0..2).any(|host| entries(cluster, host) > before[host] + 100)
         });
-        cluster.kill(primary);
+        cluster.kill_primary();
         cluster.insist(curl.finish(file));
     });
 }
@@ -44,12 +44,10 @@ fn a_handover_is_not_noticed() {
             said.contains(&format!("host {} serves", 1 - primary)),
             "{said}"
         );
-        assert_eq!(cluster.primary(), 1 - primary);
-        let status = cluster
-            .outlive(1 - primary, "status --json")
-            .success()
-            .text();
-        assert!(status.contains("\"role\":\"primary\""), "{status}");
+        cluster.wait_for("service by the other host", |cluster| {
+            let status = cluster.outlive(1 - primary, "status --json");
+            status.text().contains("\"role\":\"primary\"")
+        });
         cluster.insist(curl.finish(file));
     });
 }

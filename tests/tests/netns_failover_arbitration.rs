@@ -17,12 +17,20 @@ const EXAMPLE_COMMAND: &str =
     "# fence_command = [\"ipmitool\", \"-H\", \"10.99.0.2\", \"chassis\", \"power\", \"off\"]";
 const EXAMPLE_PROBE: &str = "# service_probe = [\"10.77.0.254:53\"]";
 
+/// Two hosts that nobody stands between: each takes the other for dead, and has it killed, when the machine is busy for
+/// longer than this.
+const MORE_PATIENT: [(&str, &str); 2] = [
+    ("multiplier = 6\n", "multiplier = 50\n"),
+    ("duration_ms = 240\n", "duration_ms = 2000\n"),
+];
+
 /// Runs `test` with two hosts and no witness, configured by `changes`.
 fn with_pair(changes: &[(&str, &str)], test: impl FnOnce(&mut Cluster<'_>, &std::path::Path)) {
     let sandbox = Sandbox::new();
     let media = Media::new(&sandbox);
     let file = media.random_file("random.bin", STEP * 4);
-    let mut cluster = Cluster::new(&sandbox, &media, changes, &[]);
+    let changes = [&MORE_PATIENT, changes].concat();
+    let mut cluster = Cluster::new(&sandbox, &media, &changes, &[]);
     cluster.start_pair();
     test(&mut cluster, &file);
 }
@@ -95,11 +103,7 @@ fn a_primary_fences_a_backup_that_is_cut_off_before_it_goes_on_alone() {
         cluster.wait_for_end(1 - primary);
         clients.allow(STEP * 2);
         cluster.insist(clients.all());
-        assert!(
-            cluster.is(primary, Role::Primary),
-            "{}",
-            cluster.complaints()
-        );
+        cluster.wait_until_serves(primary);
         assert_eq!(fenced(said).trim(), (1 - primary).to_string());
         cluster.mend();
         cluster.start_host(1 - primary);
@@ -168,11 +172,8 @@ fn a_host_with_another_key_is_refused_and_the_service_is_unharmed() {
     });
     clients.allow(STEP * 2);
     cluster.insist(clients.all());
-    assert!(
-        cluster.is(1 - backup, Role::Primary),
-        "{}",
-        cluster.complaints()
-    );
+    // It has lost its backup, and may have to ask the witness again when the machine is busy.
+    cluster.wait_until_serves(1 - backup);
     assert!(
         cluster.is(backup, Role::Joining),
         "{}",

@@ -16,8 +16,8 @@ const EACH: usize = 20;
 /// What one batch may hold: the frames that the stack has in its hands when it asks for permission.
 const BATCH_FRAMES: usize = 256;
 /// A host that was woken, on a machine with other work, has put its batch on the wire by then; and by then its owner has
-/// said where the service address is. On a quiet machine both are a matter of few milliseconds.
-const BATCH_S: f64 = 0.5;
+/// said where the service address is. On a quiet machine both are a matter of few milliseconds, but it may stand still.
+const BATCH_S: f64 = 2.0;
 
 /// Times at which `host` sent to clients with the service MAC address, in seconds of Unix time.
 struct Sent<'a>(Capture<'a>);

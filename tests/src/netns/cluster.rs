@@ -205,15 +205,19 @@ impl<'a> Cluster<'a> {
         self.report(host).is_some_and(|report| report.role == role)
     }
 
-    /// The host that serves.
+    /// The host that serves; while there is none, a busy machine is given time to have one.
     ///
     /// # Panics
-    /// When there is none.
+    /// When there is none within a minute.
     #[must_use]
     pub fn primary(&self) -> usize {
         let serves = |host: &usize| self.running[*host].is_some() && self.is(*host, Role::Primary);
-        let primary = (0..2).find(serves);
-        primary.unwrap_or_else(|| panic!("nobody serves\n{}", self.complaints()))
+        let found = Cell::new(None);
+        self.wait_for("host that serves", |_| {
+            found.set((0..2).find(serves));
+            found.get().is_some()
+        });
+        found.get().expect("it was waited for")
     }
 
     /// Waits until one host serves and the other has a complete copy of every connection.
@@ -294,17 +298,19 @@ impl<'a> Cluster<'a> {
     }
 
     /// Has the service handed over by the host that has it: which one that was, and what the command said. A machine that is
-    /// busy with other work may be too slow for one; then the host goes on, the command says so, and it is asked again.
+    /// busy with other work may be too slow for one; then the host goes on, or the other one has taken over, the command says
+    /// so, and whoever serves then is asked.
     #[must_use]
     pub fn hand_over(&self) -> (usize, String) {
-        let primary = self.primary();
-        let said = Cell::new(None);
+        let done = Cell::new(None);
         self.wait_for("handover", |cluster| {
+            let primary = cluster.primary();
             let finished = cluster.outlive(primary, "handover");
-            said.set(finished.status.success().then(|| finished.text()));
-            finished.status.success()
+            let succeeded = finished.status.success();
+            done.set(succeeded.then(|| (primary, finished.text())));
+            succeeded
         });
-        (primary, said.take().unwrap_or_default())
+        done.take().expect("it was waited for")
     }
 
     /// A host's namespace.
