@@ -10,7 +10,7 @@ fn start_dnsmasq(link: &Link<'_>) {
         "dnsmasq --no-daemon --conf-file=/dev/null --port=0 --no-ping --log-dhcp \
          --interface={} --bind-interfaces --dhcp-range=10.77.0.50,10.77.0.59,2m \
          --dhcp-leasefile={folder}/leases --log-facility={folder}/dnsmasq.log >{folder}/dnsmasq.out 2>&1 &
-         grep -q 'DHCP, IP range' < <(timeout 10 tail -n +1 -F {folder}/dnsmasq.log 2>/dev/null)",
+         grep -q 'DHCP, IP range' < <(timeout 50 tail -n +1 -F {folder}/dnsmasq.log 2>/dev/null)",
         link.client_interface
     ));
 }

@@ -28,7 +28,7 @@ fn ping_is_answered_whole_and_in_fragments() {
             // 5000 bytes do not fit into a frame: fragments there and back.
             for bytes in ["0", "56", "1452", "1453", "5000"] {
                 let mut ping = link.client.command(20, "ping");
-                ping.args(["-6", "-n", "-c", "3", "-i", "0.05", "-W", "2", "-s", bytes]);
+                ping.args(["-6", "-n", "-c", "3", "-i", "0.05", "-W", "10", "-s", bytes]);
                 ping.arg(SERVER6);
                 let text = Finished::of(ping).success().text();
                 let whole = text.contains(" 0% packet loss");
@@ -107,10 +107,7 @@ fn a_closed_port_refuses_at_once() {
         // 7: the connection was refused, which takes a RST; a time-out would be 28.
         assert_eq!(finished.status.code(), Some(7), "{}", finished.stderr);
         // The kernel hands an ICMPv6 port unreachable to a connected socket as ECONNREFUSED.
-        let line = format!(
-            "exec 3<> /dev/udp/{SERVER6}/9999; echo hello >&3; sleep 0.3; echo again >&3 2>&1 || echo refused"
-        );
-        assert!(link.client.shell(&line).contains("refused"));
+        assert!(link.udp_is_refused(SERVER6, 9999));
     });
 }
 
@@ -119,7 +116,7 @@ fn the_kernel_finds_us_reachable_and_its_neighbours_too() {
     require(&["ping"]);
     serve(Device::Veth, &[], |_, link| {
         let ping = |to: &str| {
-            let line = format!("ping -6 -n -c 1 -W 2 {to}");
+            let line = format!("ping -6 -n -c 1 -W 10 {to}");
             assert!(link.client.shell(&line).contains(" 0% packet loss"), "{to}");
         };
         ping(SERVER6);
@@ -209,9 +206,10 @@ fn a_download_survives_the_death_of_either_host() {
     let media = Media::new(&sandbox);
     let file = media.random_file("random.bin", BYTES);
     let mut cluster = cluster(&sandbox, &media);
+    // Each says so once, or again when a busy machine had them lose each other.
     cluster.wait_for("comparison of what is served", |cluster| {
         let compared = "compared with the other host files=1 differing=0";
-        cluster.complaints().matches(compared).count() == 2
+        (0..2).all(|host| cluster.complaints_of(host).contains(compared))
     });
     let received = sandbox.folder().join("received.bin");
     let to = received.display().to_string();

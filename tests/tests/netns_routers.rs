@@ -68,7 +68,7 @@ impl<'a> Scene<'a> {
     fn answers(&self, source: &str, address: &str) -> bool {
         let mut ping = self.router.command(20, "ping");
         ping.args([
-            "-6", "-n", "-c", "2", "-i", "0.2", "-W", "1", "-I", source, address,
+            "-6", "-n", "-c", "2", "-i", "0.2", "-W", "4", "-I", source, address,
         ]);
         Finished::of(ping).status.success()
     }
@@ -77,7 +77,7 @@ impl<'a> Scene<'a> {
     fn wait_for_switch(&self, has: bool) {
         let negation = if has { "" } else { "!" };
         let _ = self.sandbox.shell(&format!(
-            "for _ in $(seq 100); do
+            "for _ in $(seq 500); do
                {negation} bridge mdb show dev br0 | grep -q 'port to-host grp {GROUP}' && exit
                sleep 0.1
              done
@@ -96,7 +96,7 @@ struct Host {
 impl Host {
     fn start(scene: &Scene<'_>, secret: u8) -> Self {
         let program = env!("CARGO_BIN_EXE_autoconfigured");
-        let mut command: Command = scene.host.command(60, program);
+        let mut command: Command = scene.host.command(300, program);
         command.args(["h0", GROUP, &secret.to_string()]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("nsenter can be started");
@@ -176,7 +176,7 @@ fn a_host_lives_by_what_routers_say() {
         "through the router"
     );
     scene.retire_router();
-    let gone = (0..10).any(|_| !scene.answers("2001:db8:2::1", &others));
+    let gone = (0..50).any(|_| !scene.answers("2001:db8:2::1", &others));
     assert!(gone, "a router that retired is still used");
     assert!(
         scene.answers("2001:db8:1::1", &others),

@@ -70,7 +70,7 @@ impl<'a> Capture<'a> {
             .stderr(std::process::Stdio::null());
         let child = command.spawn().expect("nsenter can be started");
         let file_is_there = format!(
-            "for _ in $(seq 100); do [ -s {0} ] && exit; sleep 0.05; done; exit 1",
+            "for _ in $(seq 1000); do [ -s {0} ] && exit; sleep 0.05; done; exit 1",
             file.display()
         );
         let _ = netns.shell(&file_is_there);
@@ -110,8 +110,14 @@ impl<'a> Capture<'a> {
     /// # Panics
     /// When tshark fails.
     pub fn read(mut self, fields: &[&str]) -> String {
-        // What the last frames left in the recorder's buffer is written within its second.
-        let stop = format!("sleep 1.2; kill -INT $(cat {})", self.pid_file.display());
+        // What the last frames left in the recorder's buffer is written within its second; on a busy machine it may be
+        // behind by more.
+        let stop = format!(
+            "size=; until [ \"$size\" = \"$(stat -c %s {0})\" ]; do size=$(stat -c %s {0}); sleep 1.2; done
+             kill -INT $(cat {1})",
+            self.file.display(),
+            self.pid_file.display()
+        );
         let _ = self.netns.shell(&stop);
         let _ = self.child.wait();
         self.fields(fields)

@@ -16,13 +16,13 @@ pub struct Chromium {
 }
 
 impl Chromium {
-    /// Starts the browser in `netns` with a fresh profile, for two minutes at most.
+    /// Starts the browser in `netns` with a fresh profile, for five minutes at most.
     ///
     /// # Panics
     /// When it cannot be started.
     #[must_use]
     pub fn start(netns: &Netns<'_>, profile: &Path) -> Self {
-        let mut command = netns.command(120, "bash");
+        let mut command = netns.command(300, "bash");
         command
             .arg("-c")
             .arg(
@@ -65,14 +65,14 @@ impl Chromium {
     }
 
     /// Runs the body of an asynchronous function in the page and returns the text that it returns. The body
-    /// may `await wait(ms)` and `await until(condition)`, which gives up after 20 seconds.
+    /// may `await wait(ms)` and `await until(condition)`, which gives up after a minute.
     ///
     /// # Panics
     /// When the script throws.
     pub fn evaluate(&mut self, body: &str) -> String {
         let tools = "const wait = ms => new Promise(done => setTimeout(done, ms));
              const until = async condition => {
-                 for (let i = 0; i < 200; i++) { if (condition()) return; await wait(100); }
+                 for (let i = 0; i < 600; i++) { if (condition()) return; await wait(100); }
                  throw new Error('waited in vain for ' + condition);
              };";
         let script = format!("(async () => {{ {tools} {body} }})()");

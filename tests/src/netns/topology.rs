@@ -167,6 +167,17 @@ impl<'a> Link<'a> {
         ));
     }
 
+    /// Whether somebody tells the client's kernel that nobody listens there, within ten seconds: a datagram is sent now and
+    /// then until one fails.
+    #[must_use]
+    pub fn udp_is_refused(&self, address: &str, port: u16) -> bool {
+        let line = format!(
+            "exec 3<> /dev/udp/{address}/{port}
+             for _ in $(seq 100); do echo hello >&3 2>/dev/null || {{ echo refused; exit; }}; sleep 0.1; done"
+        );
+        self.client.shell(&line).contains("refused")
+    }
+
     /// Starts `outlive video` on this link, serving `media`.
     #[must_use]
     pub fn serve_video(&self, media: &super::Media, options: &[&str]) -> Server<'a> {
