@@ -8,13 +8,14 @@
 mod rebuild;
 mod stretch;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use thiserror::Error;
 
+pub(crate) use self::rebuild::Head;
 pub(crate) use self::stretch::Stretch;
 use super::decisions::Logged;
 use super::entry::{Change, Opening, Reason};

@@ -1,17 +1,114 @@
-//! The entries that make a journal what it is: the snapshot for a host that joins.
+//! The entries that make a journal what it is: the snapshot for a host that joins. In three parts, since the middle one,
+//! the input, may be long, and a host that serves cannot stand still while it is copied.
+
+use bytes::Bytes;
 
 use super::{FIRST_BYTE, Journal, Stretch};
 use crate::replication::entry::{Change, MAX_STREAM_BYTES, Opening, Reason};
-use crate::tcp::gate::{Note, Pieces};
+use crate::tcp::gate::{Note, Pieces, Point};
+use crate::tcp::record::Record;
+
+/// What the first part says. If it would say something else meanwhile, a copy that began with it is void.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Head {
+    record: Record,
+    /// Where the input that is kept begins.
+    start: u64,
+    point: Point,
+    /// Our FIN, if it was decided before the peer's was committed.
+    fin: Option<u64>,
+}
+
+impl Head {
+    /// Where the input that is kept begins.
+    pub(crate) const fn start(&self) -> u64 {
+        self.start
+    }
+}
 
 impl Journal {
+    /// What [`Self::rebuild_head`] says now.
+    pub(crate) fn head(&self) -> Head {
+        let start = if self.reason_for_a_copy().is_some() || self.time_wait {
+            self.data_end()
+        } else {
+            self.input.start()
+        };
+        Head {
+            record: self.record,
+            start,
+            point: Point {
+                input: start,
+                ..self.point.clone()
+            },
+            fin: self.fin.filter(|_| self.closed_first),
+        }
+    }
+
+    /// Why nobody can go on with it who has only its copy.
+    fn reason_for_a_copy(&self) -> Option<Reason> {
+        if self.shed {
+            Some(Reason::LogFull)
+        } else {
+            self.lost
+        }
+    }
+
     /// Calls `each` with changes that, applied to nothing, add up to this journal.
     pub fn rebuild(&self, mut each: impl FnMut(Change)) {
+        let head = self.head();
+        self.rebuild_head(&head, &mut each);
+        let mut at = head.start;
+        while let Some(change) = self.rebuild_input(&mut at) {
+            each(change);
+        }
+        self.rebuild_tail(each);
+    }
+
+    /// What comes before the input.
+    pub(crate) fn rebuild_head(&self, head: &Head, mut each: impl FnMut(Change)) {
+        each(Change::Open(Box::new(Opening {
+            id: self.id,
+            record: self.record,
+            terms: self.terms,
+        })));
+        if head.start > FIRST_BYTE {
+            each(Change::Skipped {
+                upto: head.start,
+                fin: false,
+                right_edge: self.right_edge,
+            });
+        }
+        // A server that speaks first has a state before it was sent anything.
+        let point = &head.point;
+        let moved = head.start > FIRST_BYTE || point.output > FIRST_BYTE || point.decisions > 0;
+        if moved || point.state.is_some() {
+            each(Change::Note(Note::Point(Box::new(point.clone()))));
+        }
+        each_some(head.fin.map(own_fin), &mut each);
+    }
+
+    /// The input from `at` on, a piece of it, and moves `at` behind it; none at its end.
+    pub(crate) fn rebuild_input(&self, at: &mut u64) -> Option<Change> {
+        let mut bytes = self.input.piece_at(*at)?;
+        bytes.truncate(MAX_STREAM_BYTES);
+        let from = *at;
+        *at += bytes.len() as u64;
+        Some(Change::Received {
+            from,
+            bytes: Pieces::from_iter([bytes]),
+            fin: false,
+            right_edge: self.right_edge,
+        })
+    }
+
+    /// What comes after the input.
+    pub(crate) fn rebuild_tail(&self, mut each: impl FnMut(Change)) {
         let Self {
-            id,
-            record,
+            id: _,
+            record: _,
             terms,
-            input,
+            input: _,
             committed: _, // follows from the input
             peer_fin,
             right_edge,
@@ -26,45 +123,10 @@ impl Journal {
             decision_bytes: _,
             output,
             hot: _, // follows from the input
-            shed,
-            lost,
+            shed: _,
+            lost: _,
         } = self;
-        let lost = if *shed { Some(Reason::LogFull) } else { *lost };
-        each(Change::Open(Box::new(Opening {
-            id: *id,
-            record: *record,
-            terms: *terms,
-        })));
-        let own_fin = fin.map(|position| Change::Fin {
-            position,
-            mark: None,
-        });
-        let skip_to = if lost.is_some() || *time_wait {
-            self.data_end()
-        } else {
-            input.start()
-        };
-        if skip_to > FIRST_BYTE {
-            each(skipped(skip_to, false, *right_edge));
-        }
-        // A server that speaks first has a state before it was sent anything.
-        let moved = skip_to > FIRST_BYTE || point.output > FIRST_BYTE || point.decisions > 0;
-        if moved || point.state.is_some() {
-            let mut point = point.clone();
-            point.input = skip_to;
-            each(Change::Note(Note::Point(Box::new(point))));
-        }
-        if *closed_first {
-            each_some(own_fin.clone(), &mut each);
-        }
-        pieces(input, |from, bytes| {
-            each(Change::Received {
-                from,
-                bytes: Pieces::from_iter([bytes]),
-                fin: false,
-                right_edge: *right_edge,
-            });
-        });
+        let lost = self.reason_for_a_copy();
         each(Change::Received {
             from: self.data_end(),
             bytes: Pieces::new(),
@@ -89,9 +151,8 @@ impl Journal {
                 state: None,
             }));
         });
-        if !*closed_first {
-            each_some(own_fin, &mut each);
-        }
+        let later = fin.filter(|_| !*closed_first);
+        each_some(later.map(own_fin), &mut each);
         each(Change::Note(Note::Anchor {
             position: *anchor,
             mark: *mark,
@@ -107,21 +168,19 @@ impl Journal {
     }
 }
 
-fn skipped(upto: u64, fin: bool, right_edge: u64) -> Change {
-    Change::Skipped {
-        upto,
-        fin,
-        right_edge,
+const fn own_fin(position: u64) -> Change {
+    Change::Fin {
+        position,
+        mark: None,
     }
 }
-
 fn each_some(change: Option<Change>, each: &mut impl FnMut(Change)) {
     if let Some(change) = change {
         each(change);
     }
 }
 
-fn pieces(stretch: &Stretch, mut each: impl FnMut(u64, bytes::Bytes)) {
+fn pieces(stretch: &Stretch, mut each: impl FnMut(u64, Bytes)) {
     let mut at = stretch.start();
     for block in stretch.pieces() {
         for chunk in block.chunks(MAX_STREAM_BYTES) {

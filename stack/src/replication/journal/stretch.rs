@@ -90,6 +90,26 @@ impl Stretch {
         self.full.iter().cloned().chain(open)
     }
 
+    /// The bytes from `position` to the end of their block; none at the end of the stretch.
+    pub(crate) fn piece_at(&self, position: u64) -> Option<Bytes> {
+        let mut skip = usize::try_from(position.checked_sub(self.start)?).ok()?;
+        if skip >= self.len {
+            return None;
+        }
+        // Of all full blocks only the first may be shorter.
+        let first = self.full.front().map_or(0, Bytes::len);
+        let mut block = 0;
+        if skip >= first {
+            skip -= first;
+            block = usize::from(first > 0) + skip / BLOCK_BYTES;
+            skip %= BLOCK_BYTES;
+        }
+        Some(match self.full.get(block) {
+            Some(full) => full.slice(skip..),
+            None => Bytes::copy_from_slice(&self.open[skip..]),
+        })
+    }
+
     /// In one piece.
     pub(crate) fn to_bytes(&self) -> Bytes {
         let mut all = BytesMut::with_capacity(self.len);
@@ -107,3 +127,31 @@ impl PartialEq for Stretch {
 }
 
 impl Eq for Stretch {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn piece_after_piece_is_the_whole(lens in prop::collection::vec(0usize..300_000, 0..8), dropped in 0u64..600_000) {
+            let mut stretch = Stretch::new(7);
+            let mut next = 0u8;
+            for len in lens {
+                let bytes: Vec<u8> = (0..len).map(|_| { next = next.wrapping_mul(5).wrapping_add(3); next }).collect();
+                stretch.push(&bytes);
+            }
+            stretch.drop_before(7 + dropped);
+            let (mut at, mut all) = (stretch.start(), BytesMut::new());
+            while let Some(piece) = stretch.piece_at(at) {
+                prop_assert!(!piece.is_empty());
+                at += piece.len() as u64;
+                all.extend_from_slice(&piece);
+            }
+            prop_assert_eq!(at, stretch.end());
+            prop_assert_eq!(all.freeze(), stretch.to_bytes());
+        }
+    }
+}

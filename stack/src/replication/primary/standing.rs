@@ -1,7 +1,6 @@
 //! Whether a primary has a backup, and how far one is that is being brought up.
 
-use std::collections::VecDeque;
-
+use super::snapshot::Snapshot;
 use crate::replication::message::Place;
 use crate::time::Instant;
 
@@ -48,11 +47,4 @@ pub(crate) struct Parting {
     pub(crate) shift: u32,
     /// Until then.
     pub(crate) until: Instant,
-}
-
-/// What is still to be copied.
-#[derive(Debug, Default)]
-pub(crate) struct Snapshot {
-    /// Numbers of connections; later ones are copied as they come.
-    pub(crate) left: VecDeque<u64>,
 }

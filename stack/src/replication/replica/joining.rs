@@ -2,15 +2,12 @@
 
 use super::{Effects, Replica, Role, Snapshot, Standing};
 use crate::replication::carrier::Channel;
-use crate::replication::entry::{Change, Entry, Reason};
+use crate::replication::entry::{Change, Reason};
 use crate::replication::journals::Kept;
 use crate::replication::message::{Message, Place};
 use crate::replication::view::{Epoch, HostId};
 use crate::tcp::gate::Note;
 use crate::time::Instant;
-
-/// A snapshot is sent as fast as it is applied, with so much on its way.
-const SNAPSHOT_WINDOW_BYTES: usize = 2 << 20;
 
 impl Replica {
     /// The backup tells what it has.
@@ -68,11 +65,9 @@ impl Replica {
             }
     }
 
-    /// True when the other host turned out to have no copy, though the view says that it has one.
-    pub(super) fn begin_snapshot(&mut self, effects: &mut Effects) {
-        self.journals.share(None, false);
-        let left = self.journals.numbers().collect();
-        self.standing = Standing::Joining(Snapshot { left });
+    /// Begins to bring the other host up.
+    fn begin_snapshot(&mut self, effects: &mut Effects) {
+        self.standing = Standing::Joining(Snapshot::new(&mut self.journals));
         let begin = Message::Begin {
             epoch: self.view.epoch,
             first: self.log.begin_copy(),
@@ -81,40 +76,23 @@ impl Replica {
         self.continue_snapshot(effects);
     }
 
-    /// Copies as much as may be on its way; then the rest of the service waits for the copy.
-    pub(super) fn continue_snapshot(&mut self, effects: &mut Effects) {
+    /// Copies more; once all is copied the service waits for the copy.
+    fn continue_snapshot(&mut self, effects: &mut Effects) {
         let Standing::Joining(snapshot) = &mut self.standing else {
             return;
         };
-        while self.log.sent_bytes() < SNAPSHOT_WINDOW_BYTES {
-            let Some(number) = snapshot.left.pop_front() else {
-                let done = Message::Done {
-                    epoch: self.view.epoch,
-                    next: self.log.next(),
-                };
-                let rest = self.log.take().into_iter();
-                effects.send.extend(rest.map(|it| (Channel::Bulk, it)));
-                effects.send.push((Channel::Bulk, done.to_bytes()));
-                self.standing = Standing::CatchingUp {
-                    until: self.log.next().index,
-                    proposed: false,
-                };
-                return;
-            };
-            let Some(kept) = self.journals.get(number) else {
-                continue;
-            };
-            let log = &mut self.log;
-            kept.journal.rebuild(|change| {
-                log.push(&Entry {
-                    connection: number,
-                    change,
-                });
-            });
-            self.journals.share(Some(number), true);
-        }
+        let complete = snapshot.go_on(&mut self.journals, &mut self.log);
         let batches = self.log.take().into_iter();
         effects.send.extend(batches.map(|it| (Channel::Bulk, it)));
+        if complete {
+            let (epoch, next) = (self.view.epoch, self.log.next());
+            let done = Message::Done { epoch, next };
+            effects.send.push((Channel::Bulk, done.to_bytes()));
+            self.standing = Standing::CatchingUp {
+                until: next.index,
+                proposed: false,
+            };
+        }
     }
 
     /// The backup has more.
