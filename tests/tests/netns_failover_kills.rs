@@ -68,3 +68,20 @@ fn the_backup_is_lost_and_returns_under_load() {
         assert_eq!(Conversations::of(capture).resets, 0);
     });
 }
+
+/// More than the channel that brings the copy may hold at once.
+#[test]
+fn a_host_that_joins_in_the_middle_of_a_long_upload_can_finish_it() {
+    const KEPT: u64 = 300 << 20;
+    with_cluster(KEPT + STEP, &[], &[], |cluster, file| {
+        let mut clients = Clients::start(&cluster.client, CLIENTS, file, [0, 1], &[]);
+        clients.allow(KEPT);
+        cluster.insist(clients.all());
+        let backup = 1 - cluster.primary();
+        cluster.kill(backup);
+        cluster.start_host(backup);
+        cluster.wait_until_protected();
+        cluster.kill_primary();
+        assert_eq!(cluster.insist(clients.finish()), 1);
+    });
+}
