@@ -217,6 +217,98 @@ fn a_driver_is_woken_by_its_bell() {
     });
 }
 
+/// A queue in which a run of the writers sends one thing.
+struct Sending {
+    outbox: Mutex<u32>,
+    writer: Mutex<()>,
+    left_over: Notice,
+    leader: Wake,
+    sent: AtomicU32,
+    /// What there is to send in all, and the bell for when it is sent.
+    all: u32,
+    over: Notice,
+    end: Bell,
+}
+
+impl Sending {
+    fn new(all: u32) -> Self {
+        Self {
+            outbox: Mutex::new(0),
+            writer: Mutex::new(()),
+            left_over: Notice::new(),
+            leader: Wake::new(),
+            sent: AtomicU32::new(0),
+            all,
+            over: Notice::new(),
+            end: Bell::default(),
+        }
+    }
+
+    fn kick_once(&self) -> bool {
+        let Ok(writer) = self.writer.try_lock() else {
+            return false;
+        };
+        let taken = {
+            let mut outbox = self.outbox.lock().unwrap();
+            let taken = (*outbox).min(1);
+            *outbox -= taken;
+            taken
+        };
+        let sent = self.sent.fetch_add(taken, Ordering::Relaxed) + taken;
+        drop(writer);
+        if taken > 0 && sent == self.all {
+            self.over.give();
+            self.leader.wake();
+            self.end.ring();
+        }
+        *self.outbox.lock().unwrap() > 0
+    }
+
+    /// `Queue::kick_briefly`, by a thread that brings commits.
+    fn bring(&self, things: u32) {
+        *self.outbox.lock().unwrap() += things;
+        if self.kick_once() {
+            self.left_over.give();
+            self.leader.wake();
+        }
+    }
+
+    /// `Queue::turn` and `Queue::sleep_as_leader`.
+    fn lead(&self) {
+        while !self.over.is_given() {
+            let told = self.left_over.is_given();
+            if told {
+                self.left_over.take();
+            }
+            if (told || *self.outbox.lock().unwrap() > 0) && self.kick_once() {
+                continue;
+            }
+            self.leader
+                .sleep_unless(|| self.left_over.is_given() || self.over.is_given());
+        }
+    }
+}
+
+/// `engine/sending.rs`: threads that bring commits send one thing each, and leave the rest to a leader that may be asleep.
+#[test]
+fn what_is_left_to_the_leader_is_sent() {
+    model(|| {
+        let sending = Arc::new(Sending::new(3));
+        let leader = {
+            let sending = Arc::clone(&sending);
+            thread::spawn(move || sending.lead())
+        };
+        let other = {
+            let sending = Arc::clone(&sending);
+            thread::spawn(move || sending.bring(1))
+        };
+        sending.bring(2);
+        sending.end.hear();
+        leader.join().unwrap();
+        other.join().unwrap();
+    });
+}
+
 /// `Queue::stand_behind`: the background thread sleeps without a limit while one drive goes on, and leads when it is over.
 #[test]
 fn a_queue_that_is_left_is_led_again() {

@@ -5,7 +5,7 @@
 //! | `config`, `build`, `stack` | choices; the stages put together; the handle |
 //! | `stages`, `work` | the stages composed by plain calls; what passes between them |
 //! | `stepped` | topology without threads, in virtual time |
-//! | `run_to_completion`, `queue`, `leader` | topology with a thread per queue; who sends, who receives |
+//! | `run_to_completion`, `queue`, `sending`, `leader` | topology with a thread per queue; who sends, who receives |
 //! | `pipeline`, `pipeline_stages` | topology with a thread per stage |
 //! | `timers`, `timer_wheel` | who is to be looked at again, and when |
 //! | `egress` | the one way out for frames, with the permission check |
@@ -37,6 +37,7 @@ mod pipeline_stages;
 mod poller;
 mod queue;
 mod run_to_completion;
+mod sending;
 mod sleeper;
 mod stack;
 mod stages;

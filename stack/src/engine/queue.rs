@@ -1,48 +1,32 @@
-//! One queue of the device in the run-to-completion topology: what its thread, and the threads of
-//! applications that write or wait, do to it.
-//!
-//! **Sending combines.** Whoever has something to send appends it to the outbox and *tries* the writers'
-//! lock. Who gets it runs the writers over everything in the outbox, and looks again after unlocking; who
-//! does not get it leaves, because the holder will look. So nobody waits for a lock while another
-//! transmits, nobody is woken in order to send, and frames of a connection are built and leave in one
-//! critical section, in order.
-//!
-//! No work is lost: the look after unlocking takes the outbox's lock. Either it comes after the append
-//! and sees the work, or before it, and then the appender's try comes after the unlocking and succeeds.
+//! One queue of the device in the run-to-completion topology: what is in it, and what whoever leads it does: receive,
+//! run what came up through the stages, look at timers, sleep. How things leave: see [`super::sending`].
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::Waker;
 
 use nix::sys::timerfd::TimerFd;
 use outlive_driver::{Receive, Transmit};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::clock;
 use super::drives::Drives;
 use super::egress::Egress;
 use super::executor::Executor;
+use super::notice::Notice;
 use super::parker::{Parking, Turn};
 use super::poller::{self, Interest};
 use super::stages::{Core, Readers, Writers, bound_loopback};
 use super::timers::{Due, Timers};
 use super::wake::Wake;
-use super::work::{Harvest, Work};
-use crate::counters::Counter;
-use crate::ip::{RxPacket, TxDatagram};
+use super::work::{Harvest, Outbox, Work};
+use crate::ip::RxPacket;
 use crate::packet::RxFrame;
-use crate::tcp::Connection;
 use crate::time::Instant;
 
-/// Connections that get a turn in one run of the writers. Between two runs whoever leads looks for what has
-/// arrived: a thousand windows sent in one go would take so long that the acknowledgements of the first
-/// overflow the device's queue.
-const CONNECTIONS_PER_RUN: usize = 16;
-
 /// Packets to this host itself that may wait for its readers.
-const LOOPBACK_LIMIT: usize = 4096;
+pub(super) const LOOPBACK_LIMIT: usize = 4096;
 
 /// The receiving half with all stages on the way up.
 pub(crate) struct ReaderSide {
@@ -71,7 +55,9 @@ pub(crate) struct Queue {
     pub(crate) batch_frames: usize,
     pub(crate) reader: Mutex<ReaderSide>,
     pub(crate) writer: Mutex<WriterSide>,
-    pub(crate) outbox: Mutex<Work>,
+    pub(crate) outbox: Mutex<Outbox>,
+    /// Somebody who had no time to send all of the outbox left it to who leads.
+    pub(crate) left_over: Notice,
     pub(crate) timers: Mutex<Timers>,
     pub(crate) loopback: Mutex<Vec<RxPacket>>,
     pub(crate) has_loopback: AtomicBool,
@@ -108,94 +94,6 @@ impl Queue {
         std::ptr::from_ref(self).addr()
     }
 
-    /// Has the writers look at `connection`.
-    pub(crate) fn output(&self, connection: &Arc<Connection>) {
-        if !connection.schedule() {
-            return;
-        }
-        self.outbox.lock().connections.push(Arc::clone(connection));
-        self.kick_unless_in_turn();
-    }
-
-    /// Sends a datagram, if there is room.
-    pub(crate) fn send(&self, datagram: TxDatagram) -> bool {
-        {
-            let mut outbox = self.outbox.lock();
-            if outbox.is_full() {
-                return false;
-            }
-            outbox.datagrams.push(datagram);
-        }
-        self.kick_unless_in_turn();
-        true
-    }
-
-    pub(crate) fn kick_unless_in_turn(&self) {
-        if !Turn::is_of(self.address()) {
-            self.kick();
-        }
-    }
-
-    /// Runs the writers until nothing is left to send, unless somebody else does or the device is full.
-    pub(crate) fn kick(&self) {
-        while self.kick_once() {}
-    }
-
-    /// One run of the writers; true if there is more for them to do.
-    fn kick_once(&self) -> bool {
-        let Some(mut writer) = self.writer.try_lock() else {
-            return false;
-        };
-        let blocked = self.write(&mut writer, clock::now());
-        let wakers = std::mem::take(&mut writer.harvest.wakers);
-        drop(writer);
-        wakers.into_iter().for_each(Waker::wake);
-        !blocked && !self.outbox.lock().is_empty()
-    }
-
-    /// Runs the writers once over what is in the outbox, a few connections at most, and puts back what has
-    /// more to say; true if the device is full.
-    fn write(&self, writer: &mut MutexGuard<'_, WriterSide>, now: Instant) -> bool {
-        let writer = &mut **writer;
-        let mut blocked = !self.flush(writer);
-        if !blocked || writer.egress.has_room() {
-            let dropped = writer.work.append(&mut self.outbox.lock());
-            self.count_full(dropped);
-        }
-        if !writer.work.is_empty() {
-            let waiting = writer.work.split_off(CONNECTIONS_PER_RUN);
-            writer.stages.run(
-                now,
-                &mut writer.work,
-                &mut writer.egress,
-                &mut writer.loopback,
-                &mut writer.harvest,
-            );
-            blocked = !self.flush(writer);
-            let mut outbox = self.outbox.lock();
-            outbox.connections.extend(waiting);
-            outbox.append(&mut writer.work);
-        }
-        if !writer.loopback.is_empty() {
-            let mut loopback = self.loopback.lock();
-            loopback.append(&mut writer.loopback);
-            let dropped = bound_loopback(&mut loopback, LOOPBACK_LIMIT);
-            self.count_full(dropped as usize);
-            self.has_loopback.store(true, Ordering::Release);
-        }
-        let mut ring = self.has_loopback.load(Ordering::Relaxed);
-        ring |= self.start_timers(&mut writer.harvest, |timers| {
-            timers.set_neighbours(writer.stages.ethernet.next_deadline())
-        });
-        if blocked != self.blocked.swap(blocked, Ordering::AcqRel) {
-            ring = true;
-        }
-        if ring {
-            self.ring_leader();
-        }
-        blocked
-    }
-
     /// Takes datagrams that did not come through the device.
     pub(crate) fn inject(&self, mut packets: Vec<RxPacket>) {
         let dropped = {
@@ -208,28 +106,6 @@ impl Queue {
         self.ring_leader();
     }
 
-    fn count_full(&self, dropped: usize) {
-        if dropped > 0 {
-            tracing::debug!(dropped, "no room");
-            self.core
-                .counters
-                .add(Counter::EgressDropFull, dropped as u64);
-        }
-    }
-
-    /// True when the device took everything.
-    fn flush(&self, writer: &mut WriterSide) -> bool {
-        // Not the time at which this turn began: the process may have been stopped since.
-        match writer.egress.flush(clock::now(), &mut *writer.device) {
-            Ok(done) => done,
-            Err(error) => {
-                self.fail(&error);
-                writer.egress.frames.clear();
-                true
-            }
-        }
-    }
-
     /// The device is gone, or this code is wrong: nothing more will come or go.
     pub(crate) fn fail(&self, error: &io::Error) {
         if !self.stopping.swap(true, Ordering::AcqRel) {
@@ -239,7 +115,11 @@ impl Queue {
     }
 
     /// Puts timers on the wheel; true when the leader sleeps too long for one of them.
-    fn start_timers(&self, harvest: &mut Harvest, stage: impl FnOnce(&mut Timers) -> bool) -> bool {
+    pub(super) fn start_timers(
+        &self,
+        harvest: &mut Harvest,
+        stage: impl FnOnce(&mut Timers) -> bool,
+    ) -> bool {
         let mut timers = self.timers.lock();
         let mut earlier = stage(&mut timers);
         for (deadline, connection) in harvest.timers.drain(..) {
@@ -276,7 +156,12 @@ impl Queue {
         let worked = self.read(reader, now, run_tasks);
         self.turns.fetch_add(1, Ordering::SeqCst);
         let mut worked = worked?;
-        if worked || self.has_left_work() {
+        // Taken away before the outbox is looked at: what is left there later is told of anew.
+        let told = self.left_over.is_given();
+        if told {
+            self.left_over.take();
+        }
+        if worked || told || self.has_left_work() {
             worked |= self.kick_once();
         }
         Ok(worked)
@@ -312,21 +197,6 @@ impl Queue {
             worked |= self.executor.run();
         }
         Ok(worked)
-    }
-
-    /// True when the readers are past `turn`, and nothing is on its way from there to the device.
-    pub(crate) fn is_past(&self, turn: u64) -> bool {
-        let now = self.turns.load(Ordering::SeqCst);
-        // Who holds this lock may put back what it has not come to.
-        let writer = self.writer.lock();
-        (turn.is_multiple_of(2) || now != turn)
-            && writer.egress.frames.is_empty()
-            && self.outbox.lock().is_empty()
-    }
-
-    /// Something is there to be sent, and the device has room, as far as is known.
-    pub(crate) fn has_left_work(&self) -> bool {
-        !self.blocked.load(Ordering::Relaxed) && !self.outbox.lock().is_empty()
     }
 
     fn look_at_timers(
@@ -381,8 +251,10 @@ impl Queue {
                 deadline = Some(deadline.map_or(retry, |deadline| deadline.min(retry)));
             }
         }
+        // Looked at and not taken away: an application's thread may have begun to lead meanwhile, and sleep as well.
         let must_look = has_work()
             || self.has_loopback.load(Ordering::Acquire)
+            || self.left_over.is_given()
             || self.stopping.load(Ordering::Acquire)
             || self.blocked.load(Ordering::Acquire) != blocked;
         let result = if must_look {
@@ -392,7 +264,7 @@ impl Queue {
         };
         bell.end_sleep();
         if blocked {
-            self.kick();
+            self.kick_briefly();
         }
         result
     }

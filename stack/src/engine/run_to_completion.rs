@@ -80,12 +80,13 @@ impl Runtime for RunToCompletion {
         for connection in connections {
             if connection.schedule() {
                 let queue = self.queue(Some(&connection.id));
-                queue.outbox.lock().connections.push(Arc::clone(connection));
+                queue.outbox.lock().push(Arc::clone(connection));
             }
         }
+        // Who has so many at once brings commits, or takes over, and has more of that to do.
         self.queues
             .iter()
-            .for_each(|queue| queue.kick_unless_in_turn());
+            .for_each(|queue| queue.kick_briefly_unless_in_turn());
     }
 
     fn send(&self, datagram: TxDatagram) -> bool {
@@ -119,14 +120,12 @@ impl Runtime for RunToCompletion {
 
     fn look_at_neighbours(&self) {
         let queue = self.queue(None);
-        queue.outbox.lock().neighbours_due = true;
+        queue.outbox.lock().look_at_neighbours();
         queue.kick_unless_in_turn();
     }
 
     fn is_flushed(&self) -> bool {
-        self.queues.iter().all(|queue| {
-            queue.outbox.lock().is_empty() && queue.writer.lock().egress.frames.is_empty()
-        })
+        self.queues.iter().all(|queue| queue.is_flushed())
     }
 
     fn turns(&self) -> Vec<u64> {

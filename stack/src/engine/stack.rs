@@ -18,6 +18,7 @@ use super::config::{Config, Topology};
 use super::drives::Drives;
 use super::egress::Egress;
 use super::executor::{Executor, Task};
+use super::notice::Notice;
 use super::parker::Parking;
 use super::pipeline::Pipeline;
 use super::queue::{Queue, ReaderSide, WriterSide};
@@ -314,6 +315,7 @@ fn queue(
             harvest: Harvest::default(),
         }),
         outbox: Mutex::default(),
+        left_over: Notice::new(),
         timers: Mutex::new(timers),
         loopback: Mutex::default(),
         has_loopback: AtomicBool::new(false),

@@ -1,5 +1,6 @@
 //! What passes between the stages: work for the writers, and what a reader or writer leaves behind.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -12,6 +13,8 @@ use crate::time::Instant;
 /// Datagrams, packets and frames that may wait for the writers of a queue, each. Connections need no
 /// bound: one waits at most once.
 const WAITING_LIMIT: usize = 4096;
+/// Places for connections that an empty line keeps.
+const LINE_KEPT: usize = 4096;
 
 /// Something to be sent, at any layer.
 #[derive(Default)]
@@ -37,14 +40,6 @@ impl Work {
             && !self.neighbours_due
     }
 
-    /// Takes out all connections but the first `most`.
-    pub(crate) fn split_off(&mut self, most: usize) -> Vec<Arc<Connection>> {
-        if self.connections.len() <= most {
-            return Vec::new();
-        }
-        self.connections.split_off(most)
-    }
-
     /// True when whoever sends datagrams has to wait.
     pub(crate) fn is_full(&self) -> bool {
         self.datagrams.len() >= WAITING_LIMIT
@@ -66,6 +61,56 @@ fn append_bounded<T>(to: &mut Vec<T>, from: &mut Vec<T>) -> usize {
     from.truncate(room);
     to.append(from);
     dropped
+}
+
+/// What waits for the writers of a queue. Connections wait in a line of their own: to take a few of them costs the same
+/// however many there are.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    line: VecDeque<Arc<Connection>>,
+    /// Everything else; no connections.
+    rest: Work,
+}
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.line.is_empty() && self.rest.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, connection: Arc<Connection>) {
+        self.line.push_back(connection);
+    }
+
+    /// False if there is no room, and who sends has to wait.
+    pub(crate) fn push_datagram(&mut self, datagram: TxDatagram) -> bool {
+        let room = !self.rest.is_full();
+        if room {
+            self.rest.datagrams.push(datagram);
+        }
+        room
+    }
+
+    /// A deadline of the neighbour cache has passed.
+    pub(crate) fn look_at_neighbours(&mut self) {
+        self.rest.neighbours_due = true;
+    }
+
+    /// Moves everything of `work` behind what is here; returns how much found no room.
+    pub(crate) fn append(&mut self, work: &mut Work) -> usize {
+        self.line.extend(work.connections.drain(..));
+        self.rest.append(work)
+    }
+
+    /// Moves everything behind what is in `work`, but of the connections the first `most` only; returns how much found no
+    /// room.
+    pub(crate) fn take(&mut self, most: usize, work: &mut Work) -> usize {
+        let most = most.min(self.line.len());
+        work.connections.extend(self.line.drain(..most));
+        if self.line.is_empty() && self.line.capacity() > LINE_KEPT {
+            self.line = VecDeque::new();
+        }
+        work.append(&mut self.rest)
+    }
 }
 
 /// What stages leave for the engine.

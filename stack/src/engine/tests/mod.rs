@@ -1,5 +1,6 @@
 //! Whole stacks, joined in memory: in virtual time and with threads, in every topology.
 
+mod sending;
 mod sockets;
 mod stepped;
 mod threaded;
