@@ -68,7 +68,7 @@ impl NodeConfig {
 pub struct Node {
     config: NodeConfig,
     membership: Mutex<Voting>,
-    service: Arc<Service>,
+    pub(in crate::replication) service: Arc<Service>,
     carrier: Arc<dyn Carrier>,
     storage: Arc<dyn Storage>,
     fence: Arc<dyn Fence>,

@@ -32,7 +32,7 @@ impl Voting {
 
 impl Node {
     /// Tells the service's news to the membership, and goes on with a handover.
-    pub(super) fn after_service(&self, now: Instant) {
+    pub(in crate::replication) fn after_service(&self, now: Instant) {
         // Again and again: a path that was just coming up is no reason to stay without a backup.
         if self.service.take_join() | self.service.wants_join() {
             let peer = self.config.membership.peer();

@@ -127,7 +127,7 @@ impl Service {
     }
 
     /// The peer's copy is complete, and the view has been asked to say so.
-    pub(super) fn wants_join(&self) -> bool {
+    pub(in crate::replication) fn wants_join(&self) -> bool {
         self.wants_join.load(Ordering::Acquire)
     }
 

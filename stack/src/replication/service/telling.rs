@@ -21,7 +21,7 @@ const MOST_BEHIND_BYTES: usize = 32 << 20;
 
 impl Service {
     /// Tells the backup now and then where peers stand.
-    pub(super) fn hint(&self, now: Instant) {
+    pub(in crate::replication) fn hint(&self, now: Instant) {
         let due = self.hinted_ns.load(Ordering::Relaxed) + HINT_EVERY.as_nanos() as u64;
         if now.as_nanos() < due || !self.door.is_open() {
             return;

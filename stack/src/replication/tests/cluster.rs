@@ -81,7 +81,7 @@ pub(super) struct Cluster {
     running: [bool; 2],
     lives: u64,
     /// Heartbeats of servers are lost.
-    heartbeats_lost: bool,
+    pub(super) heartbeats_lost: bool,
     /// Frames that servers sent.
     pub(super) sent: [u64; 2],
     /// Where the streams to the client's ports end, as far as they were sent, and data that was sent again.

@@ -7,4 +7,5 @@ mod invariants;
 mod patience;
 mod storing;
 mod surviving;
+mod unhindered;
 mod world;

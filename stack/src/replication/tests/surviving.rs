@@ -16,8 +16,11 @@ const LOG_BYTES: u32 = 256 << 10;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Host 0 serves, host 1 is in sync.
-fn pair() -> World {
-    let mut world = World::new();
+pub(super) fn pair() -> World {
+    paired(World::new())
+}
+
+pub(super) fn paired(mut world: World) -> World {
     for host in 0..2 {
         serve(&world.stack(host), replay(LOG_BYTES));
     }
@@ -32,7 +35,7 @@ fn fail_over(world: &mut World, epoch: u64, from: usize) {
     world.decide(epoch, 1 - from, &[1 - from]);
 }
 
-fn finish(world: &mut World, got: &Shared) {
+pub(super) fn finish(world: &mut World, got: &Shared) {
     world.run_until(120 * SECOND, |_| got.lock().done);
     assert_eq!(got.lock().wrong, None);
 }
