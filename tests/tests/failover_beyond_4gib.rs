@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use outlive_tests::netns::number_from;
 use outlive_tests::simulation::failover::calling::Manner;
 use outlive_tests::simulation::failover::cluster::{Cluster, Setting};
 use outlive_tests::simulation::failover::fault::{Fault, Keep};
@@ -45,6 +46,9 @@ fn download(bytes: u64, kills: &[u64]) {
 }
 
 #[test]
-fn a_response_beyond_4_gib_survives_a_kill_after_the_wrap() {
-    download(WRAP + (300 << 20), &[1 << 20, WRAP + (10 << 20)]);
+fn a_response_beyond_4_gib_survives_a_kill_after_each_wrap() {
+    let wraps = number_from("OUTLIVE_TEST_WRAPS", 1_u64);
+    let mut kills = vec![1 << 20];
+    kills.extend((1..=wraps).map(|wrap| wrap * WRAP + (10 << 20)));
+    download(wraps * WRAP + (300 << 20), &kills);
 }

@@ -1,7 +1,7 @@
 //! Files to serve.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use outlive_driver::Random;
@@ -48,6 +48,26 @@ impl Media {
         let rest = &random.next_u64().to_le_bytes()[..(len % 8) as usize];
         file.write_all(rest).expect("the disk has room");
         file.flush().expect("the disk has room");
+        path
+    }
+
+    /// A file of `len` bytes for which the disk need not have the room: each MiB begins with 4 KiB that no other place
+    /// resembles, and is empty otherwise.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn sparse_file(&self, name: &str, len: u64) -> PathBuf {
+        let path = self.folder.join(name);
+        let mut file = File::create(&path).expect("a file can be made");
+        file.set_len(len).expect("the file system has sparse files");
+        let mut random = Random::from_seed(len);
+        for at in (0..len.saturating_sub(4096)).step_by(1 << 20) {
+            let words = std::iter::repeat_with(|| random.next_u64().to_le_bytes());
+            let page: Vec<u8> = words.take(512).flatten().collect();
+            file.seek(SeekFrom::Start(at)).expect("it is a file");
+            file.write_all(&page).expect("the disk has room");
+        }
         path
     }
 
