@@ -409,3 +409,49 @@ fn room_to_write_grows_when_the_congestion_window_is_not_full_and_epoll_tells_th
     assert_eq!((told(), told()), (1, 0));
     assert!(host.write(fd, &[0; 200_000]) > 60_000);
 }
+
+#[test]
+fn in_time_wait_everything_but_a_bare_ack_is_answered() {
+    let host = Host::new();
+    let (fd, mut peer) = connected(&host);
+    assert_eq!(call!(host, shutdown, fd, libc::SHUT_WR), 0);
+    let fin = host.next().unwrap();
+    assert!(fin.header.flags.contains(Flags::FIN));
+    peer.ack += 1;
+    peer.send(&host, Flags::FIN.with(Flags::ACK), &[]);
+    let last = host.next().unwrap().header.ack;
+    assert_eq!(last, peer.seq);
+    // As it has to be, and nothing that needs an answer.
+    peer.send(&host, Flags::ACK, &[]);
+    // Beyond, with a FIN and without: nothing that was expected.
+    for (ahead, flags) in [(0, Flags::FIN.with(Flags::ACK)), (1, Flags::ACK)] {
+        host.sleep_ms(1000);
+        let asked_us = host.now_us();
+        peer.seq = last + ahead;
+        peer.send(&host, flags, &[]);
+        let answer = host.next().expect("an ACK");
+        assert_eq!((answer.header.flags, answer.header.ack), (Flags::ACK, last));
+        assert!(answer.at_us >= asked_us, "of this segment");
+    }
+}
+
+#[test]
+fn a_reset_after_both_have_closed_is_told() {
+    let host = Host::new();
+    let (fd, mut peer) = connected(&host);
+    peer.send(&host, Flags::FIN.with(Flags::ACK), &[]);
+    assert_eq!(call!(host, shutdown, fd, libc::SHUT_WR), 0);
+    peer.send(&host, Flags::RST, &[]);
+    let error = host.get_int(fd, libc::SOL_SOCKET, libc::SO_ERROR);
+    assert_eq!(error, libc::ECONNRESET);
+}
+
+#[test]
+fn a_reset_after_the_peer_has_closed_is_a_broken_pipe() {
+    let host = Host::new();
+    let (fd, mut peer) = connected(&host);
+    peer.send(&host, Flags::FIN.with(Flags::ACK), &[]);
+    peer.send(&host, Flags::RST, &[]);
+    let error = host.get_int(fd, libc::SOL_SOCKET, libc::SO_ERROR);
+    assert_eq!(error, libc::EPIPE);
+}

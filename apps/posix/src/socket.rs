@@ -125,10 +125,11 @@ impl Inner {
             return None;
         }
         let readiness = self.connection()?.tcb.lock().readiness();
-        match readiness.error? {
-            // As Linux: a peer that had closed, and is reset by what it does not want, is a broken pipe.
-            Error::Reset if readiness.finished => Some(Errno(libc::EPIPE)),
-            error => Some(Errno::from(error)),
+        match readiness.error {
+            // As Linux: a peer that had closed, and is reset by what it does not want, is a broken pipe; not if we had closed, too.
+            Some(Error::Reset) if readiness.finished => Some(Errno(libc::EPIPE)),
+            None if readiness.cut_short => Some(Errno(libc::ECONNRESET)),
+            error => error.map(Errno::from),
         }
     }
 

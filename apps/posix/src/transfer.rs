@@ -272,6 +272,7 @@ impl Writing<'_> {
         while self.done < self.total {
             match tcb.send_copy(self.rest()) {
                 Ok(0) => {
+                    tcb.end_write();
                     self.waited = true;
                     let _ = tcb.poll_writable(cx);
                     return Poll::Pending;
@@ -281,6 +282,7 @@ impl Writing<'_> {
                 Err(_) => return Poll::Ready(Err(Errno(libc::EPIPE))),
             }
         }
+        tcb.end_write();
         if self.record {
             tcb.end_record();
         }

@@ -79,6 +79,7 @@ impl Tcb {
         self.count_marks(&segment);
         self.second_reset(now, &segment, place)?;
         self.fourth_syn(now, &segment)?;
+        self.only_bare_acks_in_time_wait(now, &segment, place)?;
         self.fifth_ack(now, &segment, place)?;
         self.hear_user_timeout(&segment);
         if segment.flags.contains(Flags::URG) {
@@ -206,6 +207,21 @@ impl Tcb {
         if segment.flags.contains(Flags::SYN) {
             self.challenge(now);
             return Err(Arrival::Dropped(Counter::TcpDropState));
+        }
+        Ok(())
+    }
+
+    /// In TIME-WAIT nothing new is expected but an ACK. Everything else is answered with one, and a FIN, which may have come
+    /// again, has the wait begin anew (RFC 9293 §3.10.7.4, fifth; as Linux).
+    fn only_bare_acks_in_time_wait(
+        &mut self,
+        now: Instant,
+        segment: &Segment,
+        place: Place,
+    ) -> Result<(), Stop> {
+        let bare = place.start == self.rcv.nxt && place.end == place.start;
+        if self.state == State::TimeWait && segment.flags.contains(Flags::ACK) && !bare {
+            return Err(self.unacceptable(now, segment, Counter::TcpDropState));
         }
         Ok(())
     }

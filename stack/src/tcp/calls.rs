@@ -103,6 +103,11 @@ impl Tcb {
         Ok(taken)
     }
 
+    /// A call that wrote ends, or waits for room: its caller has no more at present.
+    pub fn end_write(&mut self) {
+        self.send_queue.note_pushed();
+    }
+
     /// What was written last ends a record: no segment has bytes of it and of what follows (like `MSG_EOR`).
     pub fn end_record(&mut self) {
         self.send_queue.cut(true);

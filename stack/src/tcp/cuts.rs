@@ -13,6 +13,8 @@ struct Cut {
     at: u64,
     /// A record ends here; never taken back.
     record: bool,
+    /// What ends here is to be handed over (PSH) although more follows.
+    push: bool,
 }
 
 /// The marks of a queue.
@@ -23,9 +25,29 @@ impl Cuts {
     /// Marks `end`, which is beyond all others or the last of them.
     pub(super) fn mark(&mut self, end: u64, record: bool) {
         match self.0.back_mut().filter(|last| last.at == end) {
-            Some(last) => last.record |= record,
-            None => self.0.push_back(Cut { at: end, record }),
+            Some(last) => {
+                last.record |= record;
+                last.push |= record;
+            }
+            None => self.0.push_back(Cut {
+                at: end,
+                record,
+                push: record,
+            }),
         }
+    }
+
+    /// What ends at the last mark is to be handed over although more follows.
+    pub(super) fn push_last(&mut self) {
+        if let Some(last) = self.0.back_mut() {
+            last.push = true;
+        }
+    }
+
+    /// True if what ends at `position` is to be handed over although more follows.
+    pub(super) fn pushes(&self, position: u64) -> bool {
+        let found = self.0.binary_search_by_key(&position, |cut| cut.at);
+        found.is_ok_and(|index| self.0[index].push)
     }
 
     /// More joins the piece that ends at `end`.
@@ -81,6 +103,9 @@ mod tests {
         cuts.mark(30, false);
         assert_eq!((cuts.next(0), cuts.next(20)), (Some(20), Some(30)));
         assert!(cuts.ends_record(20) && !cuts.ends_record(30) && !cuts.ends_record(15));
+        assert!(cuts.pushes(20) && !cuts.pushes(30));
+        cuts.push_last();
+        assert!(cuts.pushes(30) && !cuts.ends_record(30));
         cuts.release_to(20);
         assert_eq!(cuts.next(0), Some(30));
     }

@@ -148,7 +148,7 @@ impl Tcb {
         }
         self.send_queue.push_copy(bytes);
         if bytes.len() == room {
-            self.send_queue.cut(false);
+            self.send_queue.end_piece(u64::from(self.snd.max_wnd) / 2);
         }
     }
 

@@ -38,6 +38,8 @@ struct Detail {
     /// Index of the chunk in which the last [`SendQueue::slices`] ended: the next begins there.
     cursor: usize,
     cuts: Cuts,
+    /// Up to here what was written is to be handed over.
+    pushed: u64,
     /// Bytes that may be queued, if more than at first.
     granted: usize,
 }
@@ -94,7 +96,13 @@ impl SendQueue {
         if bytes.is_empty() {
             return;
         }
-        let detail = self.detail.get_or_insert_default();
+        let pushed = self.end;
+        let detail = self.detail.get_or_insert_with(|| {
+            Box::new(Detail {
+                pushed,
+                ..Detail::default()
+            })
+        });
         detail.close(self.end);
         let len = bytes.len() as u64;
         detail.append(self.end, bytes);
@@ -113,7 +121,13 @@ impl SendQueue {
             return;
         }
         let queued = self.len();
-        let detail = self.detail.get_or_insert_default();
+        let pushed = self.end;
+        let detail = self.detail.get_or_insert_with(|| {
+            Box::new(Detail {
+                pushed,
+                ..Detail::default()
+            })
+        });
         let room = detail.open.capacity() - detail.open.len();
         let (fits, rest) = bytes.split_at(bytes.len().min(room));
         detail.open.extend_from_slice(fits);
@@ -148,6 +162,31 @@ impl SendQueue {
         if let Some(detail) = &mut self.detail {
             detail.cuts.mark(self.end, record);
         }
+    }
+
+    /// A piece ends here ([`super::cuts`]). As Linux, PSH goes with it if more than `half_window` was written since the last.
+    pub(super) fn end_piece(&mut self, half_window: u64) {
+        let Some(detail) = &mut self.detail else {
+            return;
+        };
+        detail.cuts.mark(self.end, false);
+        if self.end - detail.pushed.min(self.end) > half_window {
+            detail.cuts.push_last();
+            detail.pushed = self.end;
+        }
+    }
+
+    /// A write ends here: what is sent up to here is handed over.
+    pub(super) fn note_pushed(&mut self) {
+        if let Some(detail) = &mut self.detail {
+            detail.pushed = self.end;
+        }
+    }
+
+    /// True if what ends at `position` is to be handed over although more follows.
+    pub(super) fn pushes(&self, position: u64) -> bool {
+        let detail = self.detail.as_ref();
+        detail.is_some_and(|detail| detail.cuts.pushes(position))
     }
 
     /// What is written next joins what is at the end, unless that was said to be a record.
@@ -372,6 +411,22 @@ mod tests {
             slices.iter().map(|slice| slice.as_ptr()).collect()
         };
         assert_eq!(addresses(&first), addresses(&again));
+    }
+
+    #[test]
+    fn a_piece_is_pushed_when_half_a_window_was_written_since_the_last() {
+        let mut queue = SendQueue::new(1);
+        let piece = |queue: &mut SendQueue| {
+            queue.push_copy(&[0; 988]);
+            queue.end_piece(1000);
+            queue.pushes(queue.end())
+        };
+        assert!(!piece(&mut queue), "988 are not more than 1000");
+        assert!(piece(&mut queue));
+        assert!(!piece(&mut queue), "counted from the last that was");
+        queue.note_pushed();
+        assert!(!piece(&mut queue), "what its writer ended counts, too");
+        assert!(piece(&mut queue));
     }
 
     #[test]

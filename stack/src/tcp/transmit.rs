@@ -197,7 +197,7 @@ impl Tcb {
         let end = from + draft.len as u64;
         if draft.len > 0
             && end < data_end
-            && (self.send_queue.ends_record(end) || self.ends_syn_data(end))
+            && (self.send_queue.pushes(end) || self.ends_syn_data(end))
         {
             draft.flags = draft.flags.with(Flags::PSH);
         }
