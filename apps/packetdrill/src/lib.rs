@@ -6,7 +6,7 @@
 //! | `calls` | those functions: the calls of [`outlive_posix::ffi`], and what surrounds each |
 //! | `clock` | virtual time, and two threads that call in at once |
 //! | `network` | the stack on a wire that ends here: packets in, packets out |
-//! | `flags`, `sysctl` | what the caller chooses: `--so_flags`, and the sysctls that a script sets |
+//! | `flags`, `sysctl`, `offloads` | what the caller chooses: `--so_flags`, the sysctls that a script sets, and what it switches off |
 //! | `state_file` | the states of all sockets, for scripts that ask for them |
 //! | `preload` | `getsockopt` for callers that go to the C library |
 //!
@@ -21,6 +21,7 @@ mod clock;
 mod flags;
 mod interface;
 mod network;
+mod offloads;
 mod preload;
 mod state_file;
 mod sysctl;

@@ -7,9 +7,10 @@ use outlive::engine::{Config, StartError, Stepped};
 use outlive::ip::{Cidr, Route};
 use outlive::socket::Direct;
 use outlive::time::Instant;
-use outlive_driver::{Capabilities, Medium, RxFrame, TxFrame, memory};
+use outlive_driver::{Capabilities, Medium, RxFrame, TxFrame, memory, segment};
 
 use crate::flags::Flags;
+use crate::offloads;
 use crate::sysctl::Sysctls;
 
 /// Largest datagram that TSO hands over in one piece, and that a caller has room for.
@@ -19,6 +20,8 @@ const MAX_SEGMENTED_BYTES: usize = 65_535;
 pub(crate) struct Network {
     stepped: Stepped,
     pub(crate) direct: Direct,
+    /// What leaves in one piece is cut at the end of our way, as Linux does where the device cannot.
+    cuts: bool,
 }
 
 impl Network {
@@ -57,7 +60,11 @@ impl Network {
             .collect();
         let stepped = Stepped::new(&capabilities, config, now)?;
         let direct = Direct::new(stepped.stack());
-        Ok(Self { stepped, direct })
+        Ok(Self {
+            stepped,
+            direct,
+            cuts: !offloads::in_pieces(),
+        })
     }
 
     /// A packet from the wire.
@@ -73,7 +80,15 @@ impl Network {
     pub(crate) fn poll(&self, now: Instant) -> impl Iterator<Item = Vec<u8>> + use<> {
         let mut frames = VecDeque::<TxFrame>::new();
         self.stepped.poll(now, &mut frames);
-        frames.into_iter().map(|frame| memory::completed(&frame))
+        let cuts = self.cuts;
+        frames.into_iter().flat_map(move |frame| {
+            if !cuts {
+                return vec![memory::completed(&frame)];
+            }
+            let mut packets = Vec::new();
+            segment::cut_transmitted(&frame, Medium::Ip, &mut packets);
+            packets.into_iter().map(Vec::from).collect()
+        })
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
