@@ -1,7 +1,9 @@
-/* Outlive's TCP behind Berkeley sockets.
+/* Outlive's TCP and UDP behind Berkeley sockets.
  *
  * Every function is the system call of the same name, with the stack in front, and does what Linux does: -1 and
- * errno tell of an error. Descriptors are numbers of this stack: they go to these functions only. */
+ * errno tell of an error. Descriptors are numbers of this stack: they go to these functions only. Types are
+ * SOCK_STREAM and SOCK_DGRAM; of SOCK_DGRAM there is no MSG_MORE, no UDP_SEGMENT, no joining of groups and no
+ * MSG_ERRQUEUE: what ICMP says is the error of the next call. */
 #ifndef OUTLIVE_H
 #define OUTLIVE_H
 

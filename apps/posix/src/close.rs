@@ -28,6 +28,7 @@ impl Sockets {
     pub fn close(&self, descriptor: Descriptor) -> Result<()> {
         match self.remove(descriptor)? {
             Object::Socket(socket) => self.close_socket(&socket),
+            Object::Datagrams(socket) => self.close_datagrams(&socket),
             other => self.abandon(other),
         }
         Ok(())
@@ -81,6 +82,7 @@ impl Sockets {
                 let phase = std::mem::replace(&mut socket.inner.lock().phase, Phase::Fresh);
                 self.at_once(|| self.drop_phase(phase, true));
             }
+            Object::Datagrams(socket) => self.close_datagrams(&socket),
             Object::Pipe(end) => self.at_once(|| end.close()),
             Object::Epoll(_) => {}
         }
@@ -92,12 +94,17 @@ impl Sockets {
     /// # Errors
     /// `EBADF`, `ENOTSOCK`, `EINVAL`, `ENOTCONN`.
     pub fn shutdown(&self, descriptor: Descriptor, how: i32) -> Result<()> {
-        let socket = self.find(descriptor)?;
+        let object = self.object(descriptor)?;
         let (read, write) = match how {
             libc::SHUT_RD => (true, false),
             libc::SHUT_WR => (false, true),
             libc::SHUT_RDWR => (true, true),
             _ => return Err(Errno(libc::EINVAL)),
+        };
+        let socket = match object {
+            Object::Socket(socket) => socket,
+            Object::Datagrams(socket) => return self.shutdown_datagrams(&socket, (read, write)),
+            Object::Pipe(_) | Object::Epoll(_) => return Err(Errno(libc::ENOTSOCK)),
         };
         self.at_once(|| {
             let mut inner = socket.inner.lock();

@@ -25,6 +25,7 @@ impl Sockets {
             libc::F_GETFL => {
                 let nonblocking = match &object {
                     Object::Socket(socket) => socket.is_nonblocking(),
+                    Object::Datagrams(socket) => socket.is_nonblocking(),
                     Object::Pipe(end) => end.is_nonblocking(),
                     Object::Epoll(_) => false,
                 };
@@ -44,6 +45,7 @@ impl Sockets {
     fn set_nonblocking(&self, object: &Object, on: bool) {
         match object {
             Object::Socket(socket) => socket.inner.lock().nonblocking = on,
+            Object::Datagrams(socket) => socket.set_nonblocking(on),
             Object::Pipe(end) => end.set_nonblocking(on),
             Object::Epoll(_) => {}
         }
@@ -61,6 +63,11 @@ impl Sockets {
         }
         let socket = match &object {
             Object::Socket(socket) => socket,
+            Object::Datagrams(socket) if request == SIOCINQ => {
+                return Ok(clamp(socket.next_bytes()));
+            }
+            // What is sent is the network's.
+            Object::Datagrams(_) if request == SIOCOUTQ => return Ok(0),
             Object::Pipe(end) if request == SIOCINQ => return Ok(clamp(end.len())),
             _ => return Err(Errno(libc::ENOTTY)),
         };

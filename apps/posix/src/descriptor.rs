@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::datagram::Datagrams;
 use crate::epoll::Epoll;
 use crate::errno::{Errno, Result};
 use crate::pipe::PipeEnd;
@@ -16,6 +17,7 @@ use crate::socket::Socket;
 #[derive(Clone)]
 pub(crate) enum Object {
     Socket(Arc<Socket>),
+    Datagrams(Arc<Datagrams>),
     Epoll(Arc<Epoll>),
     Pipe(Arc<PipeEnd>),
 }

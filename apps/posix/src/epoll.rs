@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 
+use crate::datagram::Datagrams;
 use crate::descriptor::{Descriptor, Object};
 use crate::errno::{Errno, Result};
 use crate::pipe::PipeEnd;
@@ -51,6 +52,7 @@ struct Entry {
 /// Held weakly: what is closed is watched no more.
 enum Watched {
     Socket(Weak<Socket>),
+    Datagrams(Weak<Datagrams>),
     Pipe(Weak<PipeEnd>),
 }
 
@@ -58,6 +60,7 @@ impl Watched {
     fn new(object: &Object) -> Result<Self> {
         match object {
             Object::Socket(socket) => Ok(Self::Socket(Arc::downgrade(socket))),
+            Object::Datagrams(socket) => Ok(Self::Datagrams(Arc::downgrade(socket))),
             Object::Pipe(end) => Ok(Self::Pipe(Arc::downgrade(end))),
             Object::Epoll(_) => Err(Errno(libc::EINVAL)),
         }
@@ -66,6 +69,7 @@ impl Watched {
     fn object(&self) -> Option<Object> {
         match self {
             Self::Socket(socket) => socket.upgrade().map(Object::Socket),
+            Self::Datagrams(socket) => socket.upgrade().map(Object::Datagrams),
             Self::Pipe(end) => end.upgrade().map(Object::Pipe),
         }
     }

@@ -1,4 +1,4 @@
-//! Outlive's TCP behind Berkeley sockets, with the errors of Linux.
+//! Outlive's TCP and UDP behind Berkeley sockets, with the errors of Linux.
 //!
 //! [`Sockets`] is a process's table of descriptors on one stack: every method is a system call of that
 //! name and gives what Linux gives, an [`Errno`] where that gives one. There are no globals: a program may
@@ -13,12 +13,13 @@
 //! | `error_queue`, `ancillary` | notices of zero-copy writes and of times; what comes beside the bytes |
 //! | `message` | `iovec` and `msghdr` as the caller's memory holds them |
 //! | `options`, `tcp_info` | `getsockopt` and `setsockopt`, one file for each level |
+//! | `datagram` | sockets for datagrams |
 //! | `control` | `fcntl` and `ioctl` |
 //! | `readiness`, `poll`, `epoll` | what is ready; who asks once, who keeps a list |
 //! | `pipe` | `pipe` and `splice` |
 //! | `ffi` | the functions of `include/outlive.h` |
 //!
-//! Left out: datagram sockets, times of what is received, signals (`SIGPIPE`, `SIGIO`, `SIGURG`), and
+//! Left out: times of what connections receive (datagrams have theirs), signals (`SIGPIPE`, `SIGIO`, `SIGURG`), and
 //! two threads that wait for the same direction of one socket on a stack with threads.
 #![allow(
     clippy::disallowed_methods,
@@ -30,6 +31,7 @@ mod ancillary;
 mod choices;
 mod close;
 mod control;
+mod datagram;
 mod descriptor;
 mod driver;
 mod epoll;

@@ -22,6 +22,9 @@ impl Sockets {
     /// # Errors
     /// `EBADF`, `ENOTSOCK`, `EINVAL`, `EAFNOSUPPORT`, `EADDRINUSE`.
     pub fn bind(&self, descriptor: Descriptor, name: &[u8]) -> Result<()> {
+        if let Object::Datagrams(socket) = self.object(descriptor)? {
+            return self.bind_datagrams(&socket, name);
+        }
         let socket = self.find(descriptor)?;
         let mut address = decode(name)?;
         if socket.inner.lock().local.is_some() {
@@ -124,6 +127,9 @@ impl Sockets {
     /// `EBADF`, `ENOTSOCK`, `EINVAL`, `EAFNOSUPPORT`, `EINPROGRESS`, `EALREADY`, `EISCONN`, and why the
     /// connection was not made.
     pub fn connect(&self, descriptor: Descriptor, name: &[u8]) -> Result<()> {
+        if let Object::Datagrams(socket) = self.object(descriptor)? {
+            return self.connect_datagrams(&socket, name);
+        }
         let socket = self.find(descriptor)?;
         if family_of(name)? == libc::AF_UNSPEC {
             return self.disconnect(&socket);
@@ -226,6 +232,9 @@ impl Sockets {
     /// # Errors
     /// `EBADF`, `ENOTSOCK`.
     pub fn getsockname(&self, descriptor: Descriptor) -> Result<Name> {
+        if let Object::Datagrams(socket) = self.object(descriptor)? {
+            return Ok(Self::name_of_datagrams(&socket));
+        }
         let socket = self.find(descriptor)?;
         let inner = socket.inner.lock();
         let any = SocketAddr::new(inner.family.any(), 0);
@@ -237,6 +246,9 @@ impl Sockets {
     /// # Errors
     /// `EBADF`, `ENOTSOCK`, `ENOTCONN`.
     pub fn getpeername(&self, descriptor: Descriptor) -> Result<Name> {
+        if let Object::Datagrams(socket) = self.object(descriptor)? {
+            return Self::peer_of_datagrams(&socket);
+        }
         let socket = self.find(descriptor)?;
         let inner = socket.inner.lock();
         match inner.connection() {

@@ -8,11 +8,11 @@ use outlive::tcp::State;
 use crate::descriptor::Object;
 use crate::socket::{Inner, Phase, Socket};
 
-const READ: u32 = (libc::EPOLLIN | libc::EPOLLRDNORM) as u32;
-const WRITE: u32 = (libc::EPOLLOUT | libc::EPOLLWRNORM) as u32;
-const HUP: u32 = libc::EPOLLHUP as u32;
-const READ_HUP: u32 = libc::EPOLLRDHUP as u32;
-const ERROR: u32 = libc::EPOLLERR as u32;
+pub(crate) const READ: u32 = (libc::EPOLLIN | libc::EPOLLRDNORM) as u32;
+pub(crate) const WRITE: u32 = (libc::EPOLLOUT | libc::EPOLLWRNORM) as u32;
+pub(crate) const HUP: u32 = libc::EPOLLHUP as u32;
+pub(crate) const READ_HUP: u32 = libc::EPOLLRDHUP as u32;
+pub(crate) const ERROR: u32 = libc::EPOLLERR as u32;
 
 /// What a descriptor is ready for, and what tells whether there is news since it was last looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,11 +30,23 @@ pub(crate) struct News {
     notices: u64,
 }
 
+impl News {
+    /// Of a datagram socket: what arrived, and which ways are shut.
+    pub(crate) fn of_datagrams(arrived: u64, ended: u32) -> Self {
+        Self {
+            arrived,
+            ended,
+            ..Self::default()
+        }
+    }
+}
+
 impl Object {
     /// What it is ready for; has `cx` woken when that may change.
     pub(crate) fn ready(&self, direct: &Direct, cx: &mut Context<'_>) -> Ready {
         match self {
             Self::Socket(socket) => socket.ready(direct, cx),
+            Self::Datagrams(socket) => socket.ready(cx),
             Self::Pipe(end) => Ready {
                 events: end.events(),
                 news: News {

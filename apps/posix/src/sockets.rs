@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::address::Family;
 use crate::choices::Choices;
+use crate::datagram::Datagrams;
 use crate::descriptor::{Descriptor, Object, Open};
 use crate::driver::{Driver, Limit, Waited};
 use crate::errno::{Errno, Result};
@@ -129,16 +130,21 @@ impl Sockets {
     pub fn socket(&self, domain: i32, kind: i32, protocol: i32) -> Result<Descriptor> {
         let family = Family::from_domain(domain)?;
         let flags = kind & (libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
-        match kind & !flags {
-            libc::SOCK_STREAM => {}
-            libc::SOCK_DGRAM | libc::SOCK_RAW => return Err(Errno(libc::EPROTONOSUPPORT)),
+        let nonblocking = flags & libc::SOCK_NONBLOCK != 0;
+        let own_protocol = match kind & !flags {
+            libc::SOCK_STREAM => libc::IPPROTO_TCP,
+            libc::SOCK_DGRAM => libc::IPPROTO_UDP,
+            libc::SOCK_RAW => return Err(Errno(libc::EPROTONOSUPPORT)),
             _ => return Err(Errno(libc::EINVAL)),
-        }
-        if protocol != 0 && protocol != libc::IPPROTO_TCP {
+        };
+        if protocol != 0 && protocol != own_protocol {
             return Err(Errno(libc::EPROTONOSUPPORT));
         }
         let choices = Choices::new((self.defaults)());
-        let nonblocking = flags & libc::SOCK_NONBLOCK != 0;
+        if own_protocol == libc::IPPROTO_UDP {
+            let socket = Datagrams::new(family, nonblocking, choices.tcp.ttl);
+            return self.insert(Object::Datagrams(socket));
+        }
         let socket = Socket::new(family, nonblocking, choices);
         self.insert(Object::Socket(socket))
     }
@@ -182,6 +188,8 @@ impl Sockets {
     pub(crate) fn find(&self, descriptor: Descriptor) -> Result<Arc<Socket>> {
         match self.object(descriptor)? {
             Object::Socket(socket) => Ok(socket),
+            // The calls of streams.
+            Object::Datagrams(_) => Err(Errno(libc::EOPNOTSUPP)),
             _ => Err(Errno(libc::ENOTSOCK)),
         }
     }

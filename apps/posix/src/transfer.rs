@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use outlive::tcp::{Error, Tcb};
 
+use crate::datagram::Incoming;
 use crate::descriptor::{Descriptor, Object};
 use crate::driver::Limit;
 use crate::errno::{Errno, Result};
@@ -33,6 +34,9 @@ impl Sockets {
         flags: i32,
         name: &[u8],
     ) -> Result<usize> {
+        if let Object::Datagrams(socket) = self.object(descriptor)? {
+            return self.send_datagram(&socket, parts, flags, name);
+        }
         let socket = self.find(descriptor)?;
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let mut writing = Writing {
@@ -126,6 +130,10 @@ impl Sockets {
         parts: &mut [&mut [u8]],
         flags: i32,
     ) -> Result<usize> {
+        if let Object::Datagrams(socket) = self.object(descriptor)? {
+            let received = self.receive_datagram(&socket, parts, flags, &mut []);
+            return received.map(|incoming| incoming.length);
+        }
         let socket = self.find(descriptor)?;
         if flags & libc::MSG_OOB != 0 {
             return Err(Errno(libc::EINVAL));
@@ -176,13 +184,40 @@ impl Sockets {
         }
     }
 
+    /// `recvmsg(2)`: what [`Sockets::recv`] does, who sent it, and what was asked for to be told with it, which is put into `control`.
+    pub(crate) fn recv_message(
+        &self,
+        descriptor: Descriptor,
+        parts: &mut [&mut [u8]],
+        flags: i32,
+        control: &mut [u8],
+    ) -> Result<Incoming> {
+        if let Object::Datagrams(socket) = self.object(descriptor)? {
+            return self.receive_datagram(&socket, parts, flags, control);
+        }
+        if flags & libc::MSG_ERRQUEUE != 0 {
+            let (flags, control) = self.take_notice(descriptor, control)?;
+            return Ok(Incoming {
+                flags,
+                control,
+                ..Incoming::default()
+            });
+        }
+        let length = self.recv(descriptor, parts, flags)?;
+        Ok(Incoming {
+            length,
+            control: self.ancillary(descriptor, control)?,
+            ..Incoming::default()
+        })
+    }
+
     /// `read(2)`, of sockets and pipes.
     ///
     /// # Errors
     /// As [`Sockets::recv`].
     pub fn read(&self, descriptor: Descriptor, parts: &mut [&mut [u8]]) -> Result<usize> {
         match self.object(descriptor)? {
-            Object::Socket(_) => self.recv(descriptor, parts, 0),
+            Object::Socket(_) | Object::Datagrams(_) => self.recv(descriptor, parts, 0),
             Object::Pipe(end) => {
                 let limit = if end.is_nonblocking() {
                     Limit::Now
@@ -202,7 +237,7 @@ impl Sockets {
     /// As [`Sockets::send`].
     pub fn write(&self, descriptor: Descriptor, parts: &[&[u8]]) -> Result<usize> {
         match self.object(descriptor)? {
-            Object::Socket(_) => self.send(descriptor, parts, 0),
+            Object::Socket(_) | Object::Datagrams(_) => self.send(descriptor, parts, 0),
             Object::Pipe(end) => {
                 let limit = if end.is_nonblocking() {
                     Limit::Now

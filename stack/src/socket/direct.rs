@@ -9,10 +9,12 @@ use std::task::Context;
 use super::WaitError;
 use super::handle::on_tcb;
 use crate::engine::Stack;
+use crate::ip::TxDatagram;
 use crate::tcp::{Connection, Error, ListenOptions, Listener, SocketOptions, Tcb, Tcp};
 use crate::time::Instant;
+use crate::udp;
 
-/// A stack's TCP without sockets.
+/// A stack's TCP and UDP without sockets that close themselves.
 #[derive(Clone, Debug)]
 pub struct Direct {
     stack: Stack,
@@ -114,6 +116,20 @@ impl Direct {
         let result = self.act(connection, act);
         self.stack.runtime().output(connection);
         result
+    }
+
+    /// A socket for datagrams ([`udp::Udp::bind`]).
+    ///
+    /// # Errors
+    /// As [`udp::Udp::bind`].
+    pub fn bind_datagrams(&self, local: SocketAddr) -> Result<Arc<udp::Socket>, udp::Error> {
+        self.stack.core().udp.bind(local)
+    }
+
+    /// Sends a datagram that a socket built; false when there is no room for it now.
+    #[must_use]
+    pub fn send_datagram(&self, datagram: TxDatagram) -> bool {
+        self.stack.runtime().send(datagram)
     }
 
     /// Calls `poll` until it returns true, again whenever the waker that it was given was woken. False

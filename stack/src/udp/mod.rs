@@ -14,5 +14,5 @@ mod writer;
 
 pub use error::Error;
 pub use reader::{Outcome, UdpReader};
-pub use socket::{Received, Socket};
+pub use socket::{Readiness, Received, Socket};
 pub use table::{Config, Udp};

@@ -69,7 +69,7 @@ impl UdpReader {
         let remote = SocketAddr::new(datagram.source, header.source_port);
         if datagram.cast == Cast::Unicast {
             match self.udp.table.find(local, remote) {
-                Some(socket) => self.deliver(&socket, datagram, &header, remote, outcome),
+                Some(socket) => self.deliver(now, &socket, datagram, &header, outcome),
                 None => {
                     counters.drop_packet(Counter::UdpDropNoSocket, &(remote, local));
                     let error = self
@@ -84,7 +84,7 @@ impl UdpReader {
         let mut taken = false;
         for socket in self.udp.table.find_all(local, remote) {
             taken = true;
-            self.deliver(&socket, datagram, &header, remote, outcome);
+            self.deliver(now, &socket, datagram, &header, outcome);
         }
         if !taken {
             counters.drop_packet(Counter::UdpDropNoSocket, &(remote, local));
@@ -93,12 +93,13 @@ impl UdpReader {
 
     fn deliver(
         &self,
+        now: Instant,
         socket: &super::Socket,
         datagram: &Datagram,
         header: &Header,
-        from: SocketAddr,
         outcome: &mut Outcome,
     ) {
+        let from = SocketAddr::new(datagram.source, header.source_port);
         let mut data = datagram.payload.slice(HEADER_LEN..usize::from(header.len));
         // Several datagrams of a flow may come merged in one; applications see them as they were sent.
         let each = datagram
@@ -112,6 +113,7 @@ impl UdpReader {
                 to: datagram.destination,
                 ttl: datagram.ttl,
                 tos: datagram.tos,
+                at: now,
             };
             if !socket.deliver(received, &mut outcome.wakers) {
                 let counters = &self.udp.counters;

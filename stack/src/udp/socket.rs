@@ -12,6 +12,7 @@ use super::Error;
 use super::table::Table;
 use super::writer::{MAX_DATA_LEN, Service, datagram};
 use crate::ip::{ErrorKind, Ip, TxDatagram};
+use crate::time::Instant;
 
 /// What a waiting datagram costs beside its bytes, roughly.
 const OVERHEAD_BYTES: usize = 128;
@@ -31,6 +32,19 @@ pub struct Received {
     pub ttl: u8,
     /// DSCP and ECN.
     pub tos: u8,
+    /// When it arrived.
+    pub at: Instant,
+}
+
+/// What a call would meet now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// Bytes of the next datagram, if there is one.
+    pub next_bytes: Option<usize>,
+    /// An error waits to be told.
+    pub failed: bool,
+    /// Datagrams received, and errors heard of, since the beginning: grows with every arrival.
+    pub arrived: u64,
 }
 
 /// A UDP socket. All methods may be called from any thread.
@@ -49,6 +63,8 @@ struct State {
     queued_bytes: usize,
     receive_bytes: usize,
     errors: VecDeque<Error>,
+    /// Datagrams and errors there ever were.
+    arrived: u64,
     wakers: Vec<Waker>,
     closed: bool,
     service: Service,
@@ -78,6 +94,7 @@ impl Socket {
                 queued_bytes: 0,
                 receive_bytes,
                 errors: VecDeque::new(),
+                arrived: 0,
                 wakers: Vec::new(),
                 closed: false,
                 service,
@@ -214,6 +231,17 @@ impl Socket {
         }
     }
 
+    /// What a call would meet now; wakes the task when that may have changed.
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Readiness {
+        let mut state = self.state.lock();
+        state.register(cx.waker());
+        Readiness {
+            next_bytes: state.queue.front().map(|received| received.data.len()),
+            failed: !state.errors.is_empty(),
+            arrived: state.arrived,
+        }
+    }
+
     /// What was said by ICMP, oldest first.
     pub fn take_error(&self) -> Option<Error> {
         self.state.lock().errors.pop_front()
@@ -270,6 +298,7 @@ impl Socket {
             return false;
         }
         state.queued_bytes += bytes;
+        state.arrived += 1;
         state.queue.push_back(received);
         wakers.append(&mut state.wakers);
         true
@@ -293,6 +322,7 @@ impl Socket {
             state.errors.pop_front();
         }
         state.errors.push_back(Error::Icmp { kind, destination });
+        state.arrived += 1;
         wakers.append(&mut state.wakers);
         true
     }

@@ -144,6 +144,7 @@ fn a_datagram_arrives_with_its_addresses_and_is_answered() {
         to: B.into(),
         ttl: 9,
         tos: 0xb8,
+        at: NOW,
     };
     assert_eq!(received, expected);
     let answer = server.send_to(data("answer"), received.from).unwrap();

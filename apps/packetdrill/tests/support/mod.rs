@@ -162,8 +162,8 @@ impl Host {
         assert_eq!(call!(self, usleep, millis * 1000), 0);
     }
 
-    /// The next packet that leaves; none when none will come.
-    pub(crate) fn next(&self) -> Option<Out> {
+    /// The next IP packet that leaves, and when; none when none will come.
+    pub(crate) fn next_packet(&self) -> Option<(i64, Vec<u8>)> {
         let mut buffer = vec![0_u8; 65_536];
         let mut count = buffer.len();
         let mut at_us = 0;
@@ -175,12 +175,16 @@ impl Host {
             &raw mut at_us
         );
         assert_eq!(received, 0);
-        if count == 0 {
-            return None;
-        }
-        let packet = &buffer[..count];
+        buffer.truncate(count);
+        (count > 0).then_some((at_us, buffer))
+    }
+
+    /// The next segment that leaves; none when none will come.
+    pub(crate) fn next(&self) -> Option<Out> {
+        let (at_us, packet) = self.next_packet()?;
+        let packet = &packet[..];
         let ip = ipv4::parse(packet).unwrap();
-        assert_eq!(usize::from(ip.total_len), count);
+        assert_eq!(usize::from(ip.total_len), packet.len());
         assert_eq!((ip.source, ip.destination), (LOCAL, REMOTE));
         let segment = &packet[usize::from(ip.header_len)..];
         let pseudo =
@@ -209,35 +213,43 @@ impl Host {
             ..header
         };
         let tcp_len = header.emitted_len() + payload.len();
-        let mut packet = vec![0; 20 + tcp_len];
-        let ip = ipv4::Header {
-            header_len: 20,
-            tos: 0,
-            total_len: packet.len() as u16,
-            identification: 1,
-            dont_fragment: true,
-            more_fragments: false,
-            fragment_offset: 0,
-            ttl: 64,
-            protocol: 6,
-            checksum: 0,
-            source: REMOTE,
-            destination: LOCAL,
-        };
-        ip.emit(&[], &mut packet[..20]);
-        let sum = checksum::checksum(&packet[..20]);
-        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        let mut packet = ip_packet(6, tcp_len);
         let header_end = 20 + header.emitted_len();
         header.emit(&mut packet[20..header_end]);
         packet[header_end..].copy_from_slice(payload);
         let pseudo = checksum::pseudo_header(REMOTE.into(), LOCAL.into(), 6, tcp_len);
         let sum = checksum::combine(pseudo, checksum::sum(&packet[20..]), false);
         packet[36..38].copy_from_slice(&(!sum).to_be_bytes());
-        assert_eq!(
-            call!(self, netdev_send, packet.as_ptr().cast(), packet.len()),
-            0
-        );
+        self.inject_packet(&packet);
     }
+
+    pub(crate) fn inject_packet(&self, packet: &[u8]) {
+        let (start, count) = (packet.as_ptr().cast(), packet.len());
+        assert_eq!(call!(self, netdev_send, start, count), 0);
+    }
+}
+
+/// An IP packet of the peer, with room for that much.
+pub(crate) fn ip_packet(protocol: u8, len: usize) -> Vec<u8> {
+    let mut packet = vec![0; 20 + len];
+    let ip = ipv4::Header {
+        header_len: 20,
+        tos: 0,
+        total_len: packet.len() as u16,
+        identification: 1,
+        dont_fragment: true,
+        more_fragments: false,
+        fragment_offset: 0,
+        ttl: 64,
+        protocol,
+        checksum: 0,
+        source: REMOTE,
+        destination: LOCAL,
+    };
+    ip.emit(&[], &mut packet[..20]);
+    let sum = checksum::checksum(&packet[..20]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet
 }
 
 /// A connection from the peer's side.

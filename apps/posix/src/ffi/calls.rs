@@ -321,7 +321,11 @@ pub unsafe extern "C" fn outlive_pipe(sockets: *const Sockets, ends: *mut c_int)
 }
 
 /// Tells the name of a peer, as far as there is room, and how long it is.
-unsafe fn put_name(name: Name, address: *mut sockaddr, length: *mut socklen_t) -> Result<()> {
+pub(super) unsafe fn put_name(
+    name: Name,
+    address: *mut sockaddr,
+    length: *mut socklen_t,
+) -> Result<()> {
     // SAFETY: as the caller promises.
     let Some(length) = (unsafe { length.as_mut() }) else {
         return if address.is_null() {

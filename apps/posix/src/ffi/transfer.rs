@@ -3,6 +3,7 @@
 
 use libc::{c_int, c_uint, c_void, iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 
+use super::calls::put_name;
 use super::{of, size};
 use crate::errno::Errno;
 use crate::message::{bytes, bytes_mut, to_read, to_write};
@@ -55,7 +56,7 @@ pub unsafe extern "C" fn outlive_recv(
     })())
 }
 
-/// `recvfrom(2)`. On a connection nobody is named, as on Linux.
+/// `recvfrom(2)`. On a connection of TCP nobody is named, as on Linux.
 #[cfg_attr(feature = "names", unsafe(no_mangle))]
 pub unsafe extern "C" fn outlive_recvfrom(
     sockets: *const Sockets,
@@ -63,18 +64,19 @@ pub unsafe extern "C" fn outlive_recvfrom(
     buffer: *mut c_void,
     count: size_t,
     flags: c_int,
-    _address: *mut sockaddr,
+    address: *mut sockaddr,
     length: *mut socklen_t,
 ) -> ssize_t {
-    // SAFETY: as the caller promises.
-    let received = unsafe { outlive_recv(sockets, descriptor, buffer, count, flags) };
-    // SAFETY: as the caller promises.
-    if let Some(length) = unsafe { length.as_mut() }
-        && received >= 0
-    {
-        *length = 0;
-    }
-    received
+    size((|| {
+        // SAFETY: as the caller promises.
+        let (it, buffer) = unsafe { (of(sockets)?, bytes_mut(buffer.cast(), count)?) };
+        let received = it.recv_message(descriptor, &mut [buffer], flags, &mut [])?;
+        if !length.is_null() {
+            // SAFETY: as the caller promises.
+            unsafe { put_name(received.from.unwrap_or_default(), address, length) }?;
+        }
+        Ok(received.length)
+    })())
 }
 
 /// `recvmsg(2)`
@@ -89,24 +91,28 @@ pub unsafe extern "C" fn outlive_recvmsg(
         // SAFETY: as the caller promises.
         let (it, message) = unsafe { (of(sockets)?, message.as_mut()) };
         let message = message.ok_or(Errno(libc::EFAULT))?;
-        if flags & libc::MSG_ERRQUEUE != 0 {
-            // SAFETY: as the caller promises.
-            let control = unsafe { bytes_mut(message.msg_control.cast(), message.msg_controllen) }?;
-            let (told, filled) = it.take_notice(descriptor, control)?;
-            message.msg_namelen = 0;
-            message.msg_flags = told;
-            message.msg_controllen = filled as _;
-            return Ok(0);
-        }
+        // Notices have no bytes: where they would go is not looked at.
+        let count = if flags & libc::MSG_ERRQUEUE == 0 {
+            message.msg_iovlen
+        } else {
+            0
+        };
         // SAFETY: as the caller promises.
-        let mut pieces = unsafe { to_write(message.msg_iov, message.msg_iovlen) }?;
-        let received = it.recv(descriptor, &mut pieces, flags)?;
-        message.msg_namelen = 0;
-        message.msg_flags = 0;
+        let mut pieces = unsafe { to_write(message.msg_iov, count) }?;
         // SAFETY: as the caller promises.
         let control = unsafe { bytes_mut(message.msg_control.cast(), message.msg_controllen) }?;
-        message.msg_controllen = it.ancillary(descriptor, control)? as _;
-        Ok(received)
+        let received = it.recv_message(descriptor, &mut pieces, flags, control)?;
+        if message.msg_name.is_null() {
+            message.msg_namelen = 0;
+        } else {
+            let name = received.from.unwrap_or_default();
+            let length = &raw mut message.msg_namelen;
+            // SAFETY: as the caller promises.
+            unsafe { put_name(name, message.msg_name.cast(), length) }?;
+        }
+        message.msg_flags = received.flags;
+        message.msg_controllen = received.control as _;
+        Ok(received.length)
     })())
 }
 

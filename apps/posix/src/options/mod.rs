@@ -6,6 +6,8 @@ mod ip_level;
 mod socket_level;
 mod tcp_level;
 
+pub(crate) use socket_level::{timeval, timeval_bytes};
+
 use crate::descriptor::{Descriptor, Object};
 use crate::errno::{Errno, Result};
 use crate::socket::Phase;
@@ -18,7 +20,7 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    fn flag(on: bool) -> Self {
+    pub(crate) fn flag(on: bool) -> Self {
         Self::Int(i32::from(on))
     }
 
@@ -32,7 +34,7 @@ impl Value {
 }
 
 /// A number in the caller's memory.
-fn int(bytes: &[u8]) -> Result<i32> {
+pub(crate) fn int(bytes: &[u8]) -> Result<i32> {
     let field = bytes.first_chunk().ok_or(Errno(libc::EINVAL))?;
     Ok(i32::from_ne_bytes(*field))
 }
@@ -49,8 +51,15 @@ impl Sockets {
         name: i32,
         room: usize,
     ) -> Result<Vec<u8>> {
-        let socket = self.find(descriptor)?;
+        let object = self.object(descriptor)?;
         let value = self.at_once(|| {
+            let socket = match &object {
+                Object::Socket(socket) => socket,
+                Object::Datagrams(socket) => {
+                    return Self::get_datagram_option(socket, level, name);
+                }
+                Object::Pipe(_) | Object::Epoll(_) => return Err(Errno(libc::ENOTSOCK)),
+            };
             let mut inner = socket.inner.lock();
             match level {
                 libc::SOL_SOCKET => self.get_socket_option(&mut inner, name),
@@ -76,10 +85,14 @@ impl Sockets {
         value: &[u8],
     ) -> Result<()> {
         let object = self.object(descriptor)?;
-        let Object::Socket(socket) = object else {
-            return Err(Errno(libc::ENOTSOCK));
-        };
         self.at_once(|| {
+            let socket = match &object {
+                Object::Socket(socket) => socket,
+                Object::Datagrams(socket) => {
+                    return self.set_datagram_option(socket, (level, name), value);
+                }
+                Object::Pipe(_) | Object::Epoll(_) => return Err(Errno(libc::ENOTSOCK)),
+            };
             let mut inner = socket.inner.lock();
             let set = match level {
                 libc::SOL_SOCKET => self.set_socket_option(&mut inner, name, value),

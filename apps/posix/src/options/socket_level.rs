@@ -190,7 +190,7 @@ fn linger_bytes(linger: Option<u16>) -> Vec<u8> {
         .collect()
 }
 
-fn timeval(value: &[u8]) -> Result<Option<Duration>> {
+pub(crate) fn timeval(value: &[u8]) -> Result<Option<Duration>> {
     let (fields, _) = value.as_chunks::<8>();
     let &[seconds, micros] = fields else {
         return Err(Errno(libc::EINVAL));
@@ -204,7 +204,7 @@ fn timeval(value: &[u8]) -> Result<Option<Duration>> {
     Ok((total > Duration::ZERO).then_some(total))
 }
 
-fn timeval_bytes(timeout: Option<Duration>) -> Vec<u8> {
+pub(crate) fn timeval_bytes(timeout: Option<Duration>) -> Vec<u8> {
     let timeout = timeout.unwrap_or_default();
     let fields = [timeout.as_secs() as i64, i64::from(timeout.subsec_micros())];
     fields
