@@ -4,7 +4,7 @@
 use std::process::{Child, Command, Stdio};
 
 use outlive_tests::netns::{
-    CLIENT, Device, Family, Finished, Link, Media, SERVER, Sandbox, Server, require,
+    CLIENT, Device, Family, Finished, Link, Media, SERVER, Sandbox, Server, counted, require,
 };
 
 /// Bytes of each transfer beside the probes.
@@ -147,14 +147,6 @@ fn assert_answered(said: &str, words: &str) {
             "{number}: {said}"
         );
     }
-}
-
-fn counted(summary: &str, name: &str) -> u64 {
-    let line = summary
-        .lines()
-        .find(|line| line.split_whitespace().next() == Some(name));
-    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
-        .unwrap_or(0)
 }
 
 #[test]

@@ -29,9 +29,7 @@ pub struct Findings {
     pub resets: usize,
     /// Segments that the server sent again, for whatever reason.
     pub server_retransmissions: usize,
-    /// Segments that the client sent again although it was being answered. Those after a silence are not
-    /// counted: at 4 ms without an ACK Linux probes for a loss, and a busy machine can keep us away from the
-    /// processor for so long.
+    /// Segments that the client sent again, likewise.
     pub client_retransmissions: usize,
 }
 
@@ -100,7 +98,7 @@ impl<'a> Capture<'a> {
                 frame.has(RETRANSMISSION) && frame.is_from(SERVER)
             }),
             client_retransmissions: count(&|frame| {
-                frame.has(RETRANSMISSION) && frame.is_from(CLIENT) && !frame.breaks_a_silence()
+                frame.has(RETRANSMISSION) && frame.is_from(CLIENT)
             }),
         }
     }
@@ -146,7 +144,7 @@ impl<'a> Capture<'a> {
 }
 
 /// What is asked about every frame, and where in the line the answer stands.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 8] = [
     "tcp.len",
     "tcp.flags.reset",
     "tcp.analysis.retransmission",
@@ -155,13 +153,11 @@ const FIELDS: [&str; 9] = [
     "udp.checksum.status",
     "icmpv6.checksum.status",
     "ip.src",
-    "tcp.time_delta",
 ];
 const TCP: usize = 0;
 const RESET: usize = 1;
 const RETRANSMISSION: usize = 2;
 const SOURCE: usize = 7;
-const SINCE_THE_LAST: usize = 8;
 const CHECKSUMS: std::ops::Range<usize> = 3..7;
 
 /// tshark's line about a frame.
@@ -184,12 +180,6 @@ impl Frame<'_> {
     /// A flag is set; versions of tshark differ in how they say so.
     fn says(&self, index: usize) -> bool {
         matches!(self.field(index), "1" | "True")
-    }
-
-    /// Nobody had sent anything on this connection for a while: a time-out made the sender send this.
-    fn breaks_a_silence(&self) -> bool {
-        let silence_s: Option<f64> = self.field(SINCE_THE_LAST).parse().ok();
-        silence_s.is_some_and(|seconds| seconds > 0.002)
     }
 
     /// Of several in one frame (an ICMP error quotes a header) each is judged.

@@ -31,7 +31,7 @@ pub use conversations::Conversations;
 pub use curl::Curl;
 pub use cuts::{Cut, Network};
 pub use media::{Media, numbers, transfer_bytes};
-pub use outlive::{Server, outlive_command};
+pub use outlive::{Server, counted, outlive_command};
 pub use reader::Reader;
 pub use sandbox::{Netns, Sandbox};
 pub use scene::{number_from, with_cluster};
