@@ -1,14 +1,19 @@
 //! How far the transfers may go, as standard input says.
 
 use std::io::Read;
+use std::time::Instant;
 
 use anyhow::Context;
 
 use crate::transfer::Transfer;
 
+/// An upload that may go no further says a byte so often.
+pub(crate) const STIR_MS: u16 = 5000;
+
 /// What was said so far.
 #[derive(Default)]
 pub(crate) struct Gate {
+    stirred: Option<Instant>,
     line: Vec<u8>,
     ended: bool,
     limit: usize,
@@ -27,6 +32,18 @@ impl Gate {
     /// So many bytes of each body may pass.
     pub(crate) const fn limit(&self) -> usize {
         if self.ended { usize::MAX } else { self.limit }
+    }
+
+    /// Whether uploads are to be kept alive now.
+    #[expect(clippy::disallowed_methods, reason = "the server measures real time")]
+    pub(crate) fn is_time_to_stir(&mut self) -> bool {
+        let now = Instant::now();
+        let last = *self.stirred.get_or_insert(now);
+        let is_time = now.duration_since(last).as_millis() >= u128::from(STIR_MS);
+        if is_time {
+            self.stirred = Some(now);
+        }
+        is_time
     }
 
     /// Reads what is there.

@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Socket, Type};
 
 use crate::Options;
-use crate::gate::Gate;
+use crate::gate::{self, Gate};
 use crate::transfer::{PIECE_BYTES, Transfer};
 
 /// Until every transfer has ended.
@@ -34,7 +34,7 @@ pub(crate) fn run(options: &Options, transfers: &mut [Transfer<'_>]) -> anyhow::
         if gate.is_open() {
             fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
         }
-        poll(&mut fds, PollTimeout::NONE)?;
+        poll(&mut fds, PollTimeout::from(gate::STIR_MS))?;
         let mut ready = fds.iter().map(|fd| fd.any().unwrap_or(true));
         let open = transfers.iter_mut().zip(&streams);
         let open = open.filter(|(transfer, _)| transfer.is_open());

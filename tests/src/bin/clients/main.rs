@@ -9,7 +9,7 @@
 //! | a number | so many bytes of each body, no more | `half`: so much of what is new has passed; `all`: all of it |
 //! | the end | to the end of the file | `whole N`: so many transfers ended well |
 //!
-//! What breaks is named on standard error, and then the exit code is not zero. The connections are the kernel's, or
+//! What breaks is named on standard error, and ends the program: the exit code is not zero. The connections are the kernel's, or
 //! those of the `smoltcp` crate on a TAP interface.
 
 mod foreign;
@@ -75,7 +75,13 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Says what has passed since it was said last.
-fn tell(gate: &mut Gate, transfers: &[Transfer<'_>]) -> anyhow::Result<()> {
+fn tell(gate: &mut Gate, transfers: &mut [Transfer<'_>]) -> anyhow::Result<()> {
+    // Nobody is to wait for the rest of those.
+    let broken = transfers.iter().filter(|it| it.is_broken()).count();
+    anyhow::ensure!(broken == 0, "{broken} transfers broke");
+    if gate.is_time_to_stir() {
+        transfers.iter_mut().for_each(Transfer::stir);
+    }
     let moved = transfers.iter().map(Transfer::moved).sum();
     let limit = gate.limit();
     let all = transfers.iter().all(|it| it.has_reached(limit));
