@@ -36,7 +36,10 @@ as_root() {
 
 # setup TOOL...: installs the packages of those that are missing, and Rust if something is to be built.
 setup() {
+  # Root of a container may be told nothing of its home.
+  export HOME=${HOME:-$(getent passwd "$EUID" | cut -d: -f6)}
   PATH=$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin
+  export CARGO_NET_RETRY=${CARGO_NET_RETRY:-10}
   local tools=("$@" cc)
   if [[ -n ${OUTLIVE:-} ]]; then
     setup_tools "$@"
@@ -45,6 +48,16 @@ setup() {
   rust_is_new_enough || command -v rustup >/dev/null || tools+=(curl update-ca-certificates)
   setup_tools "${tools[@]}"
   setup_rust
+}
+
+# again COMMAND...: up to five times, as servers that things come from may be busy.
+again() {
+  local attempt
+  for attempt in 1 2 3 4; do
+    ! "$@" || return 0
+    sleep $((attempt * 5))
+  done
+  "$@"
 }
 
 setup_tools() {
@@ -57,8 +70,8 @@ setup_tools() {
   command -v apt-get >/dev/null \
     || die "missing: ${packages[*]} (installed by itself on Debian only; install them and run this again)"
   step "Installing ${packages[*]}"
-  as_root apt-get update -qq
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+  again as_root apt-get update -qq
+  again as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
   for tool in "$@"; do
     command -v "$tool" >/dev/null || die "$tool is still missing after installing ${packages[*]}"
   done
@@ -78,7 +91,7 @@ setup_rust() {
   if ! rust_is_new_enough; then
     command -v rustup >/dev/null || setup_rustup
     step "Installing Rust $CHECKED_RUST"
-    rustup -q toolchain install "$CHECKED_RUST" --profile minimal >/dev/null
+    again rustup -q toolchain install "$CHECKED_RUST" --profile minimal >/dev/null
     rustup -q default "$CHECKED_RUST" >/dev/null
     rust_is_new_enough || die "cargo is older than rust-version in Cargo.toml; run: rustup update stable"
   fi
@@ -86,7 +99,7 @@ setup_rust() {
   cargo fmt --version >/dev/null 2>&1 || missing+=(rustfmt)
   ((${#missing[@]})) || return 0
   command -v rustup >/dev/null || die "missing: ${missing[*]}, and no rustup that could add them"
-  rustup -q component add "${missing[@]}"
+  again rustup -q component add "${missing[@]}"
 }
 
 # From its makers, without root: Debian's own package is there since 13 only.
@@ -94,7 +107,7 @@ setup_rustup() {
   local folder
   step "Installing rustup from https://static.rust-lang.org"
   folder=$(mktemp -d)
-  curl --proto '=https' --tlsv1.2 -sSf -o "$folder/rustup-init" \
+  again curl --proto '=https' --tlsv1.2 -sSf -o "$folder/rustup-init" \
     "https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu/rustup-init"
   chmod +x "$folder/rustup-init"
   "$folder/rustup-init" -y -q --profile minimal --default-toolchain none --no-modify-path >/dev/null
