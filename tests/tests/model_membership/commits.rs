@@ -17,17 +17,26 @@ impl Group {
             return;
         };
         let named = life.peer == incarnation;
-        if let Some(copy) = copy.filter(|_| named && session == life.acting) {
+        let followed = life.acting.is_some() && session == life.log;
+        if let Some(copy) = copy.filter(|_| named && followed) {
             life.applied = Some(copy.entries);
         }
     }
 
-    /// The backup takes entries of its primary's epoch, or a newer one.
-    pub(crate) fn entries(&self, state: &mut State, me: HostId, epoch: Epoch, copy: Copy) {
+    /// The backup takes entries of its primary's epoch, or a newer one; or of the log that it follows, which its primary
+    /// began and nobody else goes on with.
+    pub(crate) fn entries(
+        &self,
+        state: &mut State,
+        me: HostId,
+        [epoch, log]: [Epoch; 2],
+        copy: Copy,
+    ) {
         let Some(life) = state.host_mut(me).life.as_mut() else {
             return;
         };
-        let stale = life.acting.is_some() || life.voter.newest().epoch() > epoch;
+        let old = life.voter.newest().epoch() > epoch && life.session != Some(log);
+        let stale = life.acting.is_some() || old;
         let Some(mine) = life
             .copy
             .as_mut()
@@ -39,10 +48,16 @@ impl Group {
             return;
         }
         mine.entries = mine.entries.max(copy.entries);
-        life.session = Some(epoch);
+        life.session = Some(log);
     }
 
-    pub(crate) fn snapshot(&self, state: &mut State, me: HostId, epoch: Epoch, copy: Copy) {
+    pub(crate) fn snapshot(
+        &self,
+        state: &mut State,
+        me: HostId,
+        [epoch, log]: [Epoch; 2],
+        copy: Copy,
+    ) {
         let Some(life) = state.host_mut(me).life.as_mut() else {
             return;
         };
@@ -54,7 +69,7 @@ impl Group {
         let before = life.copy.filter(|mine| mine.generation == copy.generation);
         let entries = copy.entries.max(before.map_or(0, |mine| mine.entries));
         life.copy = Some(Copy { entries, ..copy });
-        life.session = Some(epoch);
+        life.session = Some(log);
     }
 
     /// What may be acknowledged.

@@ -116,6 +116,7 @@ impl Group {
             obliged: HostSet::EMPTY,
             copy: None,
             known: durable.newest.epoch(),
+            log: None,
             session: None,
             applied: None,
         }
@@ -146,6 +147,8 @@ impl Group {
                 life.copy = Some(Copy::default());
                 life.applied = (me == 0).then_some(0);
                 life.acting = (me == 0).then_some(newest.view.epoch);
+                life.log = life.acting;
+                life.session = (me == 1).then_some(newest.view.epoch);
             }
             Host {
                 stored,

@@ -45,10 +45,10 @@ pub(crate) struct Packet {
 pub(crate) enum Content {
     /// The real messages.
     Membership(Message),
-    /// All input so far, in the epoch of a primary.
-    Entries { epoch: Epoch, copy: Copy },
+    /// All input so far, in the epoch of a primary, and of its log.
+    Entries { place: [Epoch; 2], copy: Copy },
     /// For a joiner.
-    Snapshot { epoch: Epoch, copy: Copy },
+    Snapshot { place: [Epoch; 2], copy: Copy },
 }
 
 /// A set of packets, ordered by their hashes so that equal sets are equal.
@@ -105,7 +105,9 @@ pub(crate) struct Life {
     pub(crate) copy: Option<Copy>,
     /// The last decided view that it knew: a copy is dropped when a newer one leaves it out.
     pub(crate) known: Epoch,
-    /// The epoch of the last entries or snapshot that it took, while it is not primary.
+    /// The log that it writes as primary: the epoch with which it began to serve.
+    pub(crate) log: Option<Epoch>,
+    /// The log of the last entries or snapshot that it took, while it is not primary.
     pub(crate) session: Option<Epoch>,
     /// What the peer has, as far as it said so.
     pub(crate) applied: Option<u8>,
@@ -180,6 +182,10 @@ impl State {
             let decided = life.filter(|life| life.voter.is_decided());
             decided.map_or(Epoch::NONE, |life| life.voter.newest().epoch())
         });
+        let followed = [0, 1].map(|host: usize| {
+            let life = self.hosts[host].life.as_ref();
+            life.and_then(|life| life.session)
+        });
         self.network.retain(|packet| {
             let over = known[usize::from(packet.to.0)];
             match &packet.content {
@@ -188,7 +194,11 @@ impl State {
                     Body::Release { epoch, .. } => epoch >= over,
                     _ => message.newest.epoch() > over,
                 },
-                Content::Entries { epoch, .. } | Content::Snapshot { epoch, .. } => *epoch >= over,
+                Content::Entries { place, .. } => {
+                    let [epoch, log] = *place;
+                    epoch >= over || followed[usize::from(packet.to.0)] == Some(log)
+                }
+                Content::Snapshot { place, .. } => place[0] >= over,
             }
         });
     }

@@ -89,12 +89,14 @@ impl Group {
             }
             Step::SendEntries(me) | Step::SendSnapshot(me) => {
                 let Some(life) = state.life(*me) else { return };
-                let (Some(epoch), Some(copy)) = (life.acting, life.copy) else {
+                let (Some(epoch), Some(log), Some(copy)) = (life.acting, life.log, life.copy)
+                else {
                     return;
                 };
+                let place = [epoch, log];
                 let content = match step {
-                    Step::SendEntries(_) => Content::Entries { epoch, copy },
-                    _ => Content::Snapshot { epoch, copy },
+                    Step::SendEntries(_) => Content::Entries { place, copy },
+                    _ => Content::Snapshot { place, copy },
                 };
                 self.post(state, *me, HostId(1 - me.0), content);
             }

@@ -119,6 +119,7 @@ impl Group {
 
     pub(crate) fn step_down(life: &mut Life, me: HostId) {
         life.acting = None;
+        life.log = None;
         life.lease_until = Instant::ZERO;
         life.pending = None;
         life.voter.let_go(me);
@@ -152,6 +153,10 @@ impl Group {
             return;
         }
         let promoted = life.acting.replace(newest.epoch()).is_none();
+        if promoted {
+            life.log = Some(newest.epoch());
+            life.session = None;
+        }
         life.void_until = None;
         life.obliged = HostSet::EMPTY;
         let peer = HostId(1 - me.0);
@@ -220,8 +225,8 @@ impl Group {
                 self.learn(state, me, from, message);
                 self.membership(state, me, from, message);
             }
-            Content::Entries { epoch, copy } => self.entries(state, me, *epoch, *copy),
-            Content::Snapshot { epoch, copy } => self.snapshot(state, me, *epoch, *copy),
+            Content::Entries { place, copy } => self.entries(state, me, *place, *copy),
+            Content::Snapshot { place, copy } => self.snapshot(state, me, *place, *copy),
         }
     }
 

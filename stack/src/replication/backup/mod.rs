@@ -1,5 +1,5 @@
 //! The backup's side of replication: entries arrive in order, from the one log that is followed, and not
-//! from an older epoch (FAILOVER §6).
+//! from that of an earlier primary (FAILOVER §6).
 //!
 //! A snapshot comes over the channel for bulk, what is gated over the one for commits; so the first gated
 //! entries may be early, and wait.

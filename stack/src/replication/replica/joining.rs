@@ -205,6 +205,52 @@ mod tests {
     }
 
     #[test]
+    fn a_backup_that_knows_of_its_view_before_its_primary_takes_what_left_in_the_view_before() {
+        let (now, mut said, mut answered) = (Instant::ZERO, Effects::default(), Effects::default());
+        let alone = View {
+            epoch: Epoch(2),
+            primary: HostId(0),
+            in_sync: HostSet::only(HostId(0)),
+        };
+        let mut hosts = [HostId(0), HostId(1)].map(|me| Replica::new(me, 1 << 20));
+        for host in &mut hosts {
+            host.view(now, alone, &mut said);
+            host.connected(now, true, &mut said);
+        }
+        let [primary, backup] = &mut hosts;
+        backup.poll(now, &mut said);
+        while pass(now, &mut said, primary, &mut answered) > 0 {
+            pass(now, &mut answered, backup, &mut said);
+        }
+        assert!(primary.standing.is_gated());
+        let both = View {
+            epoch: Epoch(4),
+            in_sync: alone.in_sync.union(HostSet::only(HostId(1))),
+            ..alone
+        };
+        backup.view(now, both, &mut said);
+        primary.append(7, Change::Closed);
+        primary.flush(now, &mut answered);
+        primary.view(now, both, &mut answered);
+        assert_eq!(pass(now, &mut answered, backup, &mut said), 1);
+        assert_eq!(backup.refusals.old_epoch, 0);
+        pass(now, &mut said, primary, &mut answered);
+        assert_eq!(primary.log.lag(), 0, "the effect still waits");
+
+        // Of another log of that epoch, nothing is taken.
+        let other = Message::Entries {
+            epoch: alone.epoch,
+            first: Place {
+                log: Epoch(1),
+                index: 0,
+            },
+            entries: Vec::new(),
+        };
+        backup.receive(now, other, &mut said);
+        assert_eq!(backup.refusals.old_epoch, 1);
+    }
+
+    #[test]
     fn a_backup_that_knew_of_a_newer_view_is_told_again_that_its_copy_is_complete() {
         let (now, mut said, mut answered) = (Instant::ZERO, Effects::default(), Effects::default());
         let alone = View {

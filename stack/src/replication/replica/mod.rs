@@ -345,7 +345,7 @@ impl Replica {
             Message::Membership(_) | Message::Forward(_) => return,
         };
         // A backup may not know yet of a view of its own primary; a primary's epoch is the newest there is.
-        if from_primary && epoch < self.view.epoch {
+        if from_primary && epoch < self.view.epoch && !self.is_of_followed_log(&message) {
             self.refusals.old_epoch += 1;
             return;
         }
@@ -389,6 +389,18 @@ impl Replica {
             }
             _ => {}
         }
+    }
+
+    /// A backup that votes for a view of its primary knows of it before the primary has that vote: what the primary says
+    /// meanwhile is of the view before. It is no less its primary's, if it is of the log that is followed: whoever serves
+    /// after somebody else begins another one.
+    fn is_of_followed_log(&self, message: &Message) -> bool {
+        let place = match message {
+            Message::Entries { first, .. } => first,
+            Message::Done { next, .. } => next,
+            _ => return false,
+        };
+        place.log != Epoch::NONE && place.log == self.backup.next().log
     }
 
     /// Where peers stand, for the backup to know roughly. Nothing waits for it, and it need not arrive.
