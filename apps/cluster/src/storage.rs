@@ -1,8 +1,10 @@
 //! Stable storage for what a voter must not forget: small files that are replaced whole.
 //!
 //! A file is written under another name, synchronised, renamed, and its folder synchronised: after a crash at any
-//! moment it is the old one or the new one. A checksum tells a file that was damaged otherwise; it is
-//! refused, because a voter that continues with a wrong memory is worse than one that does not start.
+//! moment it is the old one or the new one. What takes the place of as many bytes, in one sector, is written over them
+//! instead, because a disk writes a sector whole or not at all: a vote is part of every takeover, and a rename makes the
+//! file system write its journal twice. A checksum tells a file that was damaged, by a disk that does otherwise or
+//! in any other way; it is refused, because a voter that continues with a wrong memory is worse than one that does not start.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,6 +17,8 @@ use thiserror::Error;
 
 const MAGIC: &[u8; 16] = b"outlive state 1\n";
 const DIGEST_BYTES: usize = 32;
+/// What every disk writes whole or not at all.
+const SECTOR_BYTES: u64 = 512;
 /// What is stored is small; more is something else.
 const MOST_BYTES: u64 = 64 << 10;
 
@@ -74,14 +78,18 @@ impl StateFolder {
     /// Replaces the content of `name`. On return it survives a crash of the host.
     ///
     /// # Errors
-    /// When the file cannot be written; the old content is intact then.
+    /// When the file cannot be written; then the old content is there, or the new one.
     pub fn store(&self, name: &str, content: &[u8]) -> Result<(), StorageError> {
         let path = self.path.join(name);
-        self.replace(&path, content)
-            .map_err(|error| StorageError::File(path, error))
+        let bytes = [&MAGIC[..], &Sha256::digest(content), content].concat();
+        let stored = match overwrite(&path, &bytes) {
+            Ok(false) => self.replace(&path, &bytes),
+            other => other.map(|_| ()),
+        };
+        stored.map_err(|error| StorageError::File(path, error))
     }
 
-    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let temporary = path.with_extension("new");
         let mut file = OpenOptions::new()
             .write(true)
@@ -89,7 +97,7 @@ impl StateFolder {
             .truncate(true)
             .mode(0o600)
             .open(&temporary)?;
-        file.write_all(&[&MAGIC[..], &Sha256::digest(content), content].concat())?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)?;
         self.folder.sync_all()
@@ -115,6 +123,24 @@ impl StateFolder {
             None => Err(StorageError::Damaged(path)),
         }
     }
+}
+
+/// Writes `bytes` over as many, if they are in one sector; false if the file is another one.
+fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let length = bytes.len() as u64;
+    if length > SECTOR_BYTES {
+        return Ok(false);
+    }
+    let mut file = match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        file => file?,
+    };
+    if file.metadata()?.len() != length {
+        return Ok(false);
+    }
+    file.write_all(bytes)?;
+    file.sync_data()?;
+    Ok(true)
 }
 
 fn parse(bytes: &[u8]) -> Option<&[u8]> {
@@ -149,6 +175,44 @@ mod tests {
         assert_eq!(folder.load("vote").unwrap().as_deref(), Some(&b"old"[..]));
         folder.store("vote", b"new").unwrap();
         assert_eq!(folder.load("vote").unwrap().as_deref(), Some(&b"new"[..]));
+    }
+
+    #[test]
+    fn a_vote_takes_the_place_of_another_without_a_change_of_the_file_system() {
+        use std::os::unix::fs::MetadataExt;
+        let place = tempfile::tempdir().unwrap();
+        let folder = StateFolder::open(place.path()).unwrap();
+        let path = place.path().join("vote");
+        let inode = || std::fs::metadata(&path).unwrap().ino();
+        folder.store("vote", b"epoch 7").unwrap();
+        let before = inode();
+        folder.store("vote", b"epoch 8").unwrap();
+        assert_eq!(inode(), before);
+        // Another length, or more than a sector, is another file.
+        for content in [&b"epoch 10"[..], &[7; 500], &[8; 500]] {
+            let before = inode();
+            folder.store("vote", content).unwrap();
+            assert_ne!(inode(), before);
+            assert_eq!(folder.load("vote").unwrap().as_deref(), Some(content));
+        }
+    }
+
+    #[test]
+    fn a_sector_that_was_written_in_part_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = StateFolder::open(place.path()).unwrap();
+        let path = place.path().join("vote");
+        let [old, new] = [b"epoch 7", b"epoch 8"].map(|content| {
+            folder.store("vote", content).unwrap();
+            std::fs::read(&path).unwrap()
+        });
+        for written in 0..=old.len() {
+            std::fs::write(&path, [&new[..written], &old[written..]].concat()).unwrap();
+            match folder.load("vote") {
+                Ok(content) => assert!([&b"epoch 7"[..], b"epoch 8"].contains(&&*content.unwrap())),
+                Err(refusal) => assert!(refusal.to_string().contains("damaged"), "{refusal}"),
+            }
+        }
     }
 
     #[test]
