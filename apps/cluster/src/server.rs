@@ -1,6 +1,7 @@
 //! A host that serves: its node, and the node's links, memory, fence and threads.
 
 mod controlled;
+mod retirement;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,6 +25,8 @@ use crate::membership::{self, StartError};
 use crate::probe;
 use crate::runtime::{Host, Runtime};
 use crate::storage::StateFolder;
+
+pub use self::retirement::Retirement;
 use outlive::engine::{self, Stack, clock};
 use outlive::replication::{Carrier, Fence, NoFence, Node, NodeConfig, Storage};
 use outlive::tcp::Secret;
@@ -155,15 +158,10 @@ impl Server {
         Ok(())
     }
 
-    /// Hands the service to the other host, if this one has it and the other one is ready.
+    /// Gives away what this host serves, if the other one can go on with it, before this one ends.
     #[must_use]
-    pub fn handover(&self) -> bool {
-        let outcome = self.host.handover();
-        match &outcome {
-            Ok(done) => tracing::info!("handed over: {done}"),
-            Err(why) => tracing::info!("not handed over: {why}"),
-        }
-        outcome.is_ok()
+    pub fn retire(&self) -> Retirement {
+        self.host.retire()
     }
 
     /// Ends it; the other host takes over if it has to.

@@ -11,7 +11,7 @@ use clap::Args;
 use outlive::engine::Stack;
 use outlive::socket::ReplayOptions;
 use outlive_app::{NetworkOptions, StackKind, StopSignals, print_summary};
-use outlive_cluster::server::Server as ClusterServer;
+use outlive_cluster::server::{Retirement, Server as ClusterServer};
 use outlive_video::server::{Config, Phase, Server};
 use outlive_video::transport::{kernel, outlive as outlive_transport};
 use tokio::runtime::{Builder, Runtime};
@@ -69,7 +69,9 @@ Examples:
     outlive video ~/films --cluster cluster.toml --me 0
   With a recording of every frame, for Wireshark:
     sudo outlive video ~/films --capture film.pcapng
-Ctrl-C closes connections properly and prints what was counted; a second Ctrl-C ends at once.";
+Ctrl-C (or SIGTERM) closes connections properly and prints what was counted; a second one ends at once. In a
+cluster it hands the service over instead, if the other host is ready or becomes so within 3 s: then no
+connection ends.";
 
 impl VideoOptions {
     /// The same, ready to take over instead of serving first.
@@ -155,15 +157,18 @@ fn serve_in_cluster(
     announce(options, address, &format!("the cluster, as {me}"))?;
     stop.wait();
     // If the other host can go on, nobody has to notice that this one ends.
-    let handed_over = host.handover();
-    if handed_over {
-        host.stop();
-        print_summary("outlive video", host.counters())?;
-        return Ok(());
+    match host.retire() {
+        Retirement::Free => {
+            host.stop();
+            print_summary("outlive video", host.counters())?;
+            Ok(())
+        }
+        Retirement::Serves => {
+            let finished = finish(server, &stack, host.counters());
+            host.stop();
+            finished
+        }
     }
-    let finished = finish(server, &stack, host.counters());
-    host.stop();
-    finished
 }
 
 /// Closes what is open, in order, and says what was counted.

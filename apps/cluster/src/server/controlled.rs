@@ -14,6 +14,8 @@ use outlive::time::Instant;
 
 /// How long `outlive handover` waits for the other host to serve.
 const HANDOVER_PATIENCE: Duration = Duration::from_secs(10);
+/// The node does not try for longer than half a second, and goes on.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 
 impl Served {
     fn replication(status: &replication::Status) -> report::Replication {
@@ -76,8 +78,10 @@ impl Controlled for Served {
         let (turn, news) = &self.news;
         let mut turn = turn.lock();
         while self.node.heard_epoch() <= ours {
-            let left = HANDOVER_PATIENCE.saturating_sub(clock::now().since(start));
-            if left.is_zero() {
+            let waited = clock::now().since(start);
+            let left = HANDOVER_PATIENCE.saturating_sub(waited);
+            let given_up = waited >= GIVEN_UP_AFTER && self.node.view().primary == self.config.me;
+            if left.is_zero() || given_up {
                 return Err(
                     "the other host did not take over; `outlive status` shows how it is".into(),
                 );
