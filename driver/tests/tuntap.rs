@@ -48,7 +48,7 @@ fn exchange(peer: &mut Peer) -> usize {
     let (mut stream, from) = listener.accept().unwrap();
     assert_eq!(from.ip(), PEER);
     stream
-        .set_read_timeout(Some(std::time::Duration::from_secs(5)))
+        .set_read_timeout(Some(std::time::Duration::from_secs(20)))
         .unwrap();
 
     let cut = if peer.interface.capabilities.tso4 {

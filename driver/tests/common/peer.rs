@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +22,7 @@ pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 /// The address that no kernel has.
 pub(crate) const PEER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A segment that arrived.
 pub(crate) struct Arrived {
@@ -274,9 +274,15 @@ pub(crate) fn pseudo(
 
 /// Waits until the descriptor is readable.
 pub(crate) fn wait(fd: BorrowedFd<'_>) {
+    wait_for_any([fd]);
+}
+
+/// Waits until one of the descriptors is readable.
+pub(crate) fn wait_for_any<'a>(fds: impl IntoIterator<Item = BorrowedFd<'a>>) {
     let timeout = PollTimeout::try_from(PATIENCE).unwrap();
-    let ready = poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], timeout).unwrap();
-    assert_eq!(ready, 1, "nothing arrived within {PATIENCE:?}");
+    let fds = fds.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    let ready = poll(&mut fds.collect::<Vec<_>>(), timeout).unwrap();
+    assert!(ready > 0, "nothing arrived within {PATIENCE:?}");
 }
 
 /// Bytes whose order shows.
