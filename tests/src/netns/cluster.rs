@@ -162,11 +162,10 @@ impl<'a> Cluster<'a> {
         primary
     }
 
-    /// Ends what runs on a host as Ctrl-C does, and waits until it has.
-    pub fn stop(&mut self, host: usize) {
-        if let Some(server) = self.running[host].take() {
-            let _ = server.stop();
-        }
+    /// Ends what runs on a host as Ctrl-C does, and waits until it has: what it said since its start.
+    pub fn stop(&mut self, host: usize) -> String {
+        let server = self.running[host].take();
+        server.map(Server::stop).unwrap_or_default()
     }
 
     /// Waits until what runs on a host has ended, for whatever reason.
