@@ -13,15 +13,20 @@ disturb_not() { :; }
 
 # The load may have cost the primary its backup for a moment, and then nobody can take over. Fails if that moment was
 # so long that the clients may be about to end.
-disturb_kill() {
+soon_ready() {
   local start=$EPOCHREALTIME
   both_ready
-  (((${EPOCHREALTIME/./} - ${start/./}) < 1000000)) || return 1
+  (((${EPOCHREALTIME/./} - ${start/./}) < 1000000))
+}
+
+disturb_kill() {
+  soon_ready || return 1
   host_kill $primary
   killed=$primary
 }
 
 disturb_handover() {
+  soon_ready || return 1
   in_netns "$(host_name $primary)" "$OUTLIVE" handover --config "$WORK/$primary.toml" >"$WORK/handover.log" 2>&1 \
     || die "handover: $(cat "$WORK/handover.log")"
 }
