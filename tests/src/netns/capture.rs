@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 
 use super::command::{Finished, require};
 use super::sandbox::Netns;
-use super::topology::{CLIENT, SERVER};
+use super::topology::{CLIENT, CLIENT6, SERVER};
 
 /// Bytes of a frame that are kept where only headers are looked at.
 const HEADERS: &str = "128";
@@ -144,7 +144,7 @@ impl<'a> Capture<'a> {
 }
 
 /// What is asked about every frame, and where in the line the answer stands.
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 10] = [
     "tcp.len",
     "tcp.flags.reset",
     "tcp.analysis.retransmission",
@@ -153,12 +153,17 @@ const FIELDS: [&str; 8] = [
     "udp.checksum.status",
     "icmpv6.checksum.status",
     "ip.src",
+    "ipv6.src",
+    "tcp.checksum.ffff",
 ];
 const TCP: usize = 0;
 const RESET: usize = 1;
 const RETRANSMISSION: usize = 2;
-const SOURCE: usize = 7;
+const SOURCES: std::ops::Range<usize> = 7..9;
 const CHECKSUMS: std::ops::Range<usize> = 3..7;
+/// The checksum of TCP is 0xffff where it should be zero, which is the same number (RFC 1624 §3). tshark takes it for a bad one, and
+/// Linux writes it whenever it computes the checksum of a whole segment: every 65,536th.
+const OTHER_ZERO: usize = 9;
 
 /// tshark's line about a frame.
 struct Frame<'a>(&'a str);
@@ -174,7 +179,9 @@ impl Frame<'_> {
     }
 
     fn is_from(&self, address: &str) -> bool {
-        self.field(SOURCE).split(',').next() == Some(address)
+        SOURCES
+            .into_iter()
+            .any(|index| self.field(index).split(',').next() == Some(address))
     }
 
     /// A flag is set; versions of tshark differ in how they say so.
@@ -185,8 +192,28 @@ impl Frame<'_> {
     /// Of several in one frame (an ICMP error quotes a header) each is judged.
     fn has_bad_checksum(&self) -> bool {
         let bad = |status: &str| matches!(status, "0" | "Bad");
+        let of_client = self.is_from(CLIENT) || self.is_from(CLIENT6);
         CHECKSUMS
             .into_iter()
             .any(|index| self.field(index).split(',').any(bad))
+            && !(of_client && self.has(OTHER_ZERO))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_linux_may_write_zero_as_its_complement() {
+        let bad = |line: &str| Frame(line).has_bad_checksum();
+        assert!(!bad("0\t0\t\t1\t1\t\t\t10.77.0.1\t\t"));
+        for client in ["10.77.0.1\t", "\tfd77::1"] {
+            assert!(!bad(&format!("0\t0\t\t1\t0\t\t\t{client}\t1")));
+            assert!(bad(&format!("0\t0\t\t1\t0\t\t\t{client}\t")));
+        }
+        for server in ["10.77.0.2\t", "\tfd77::2"] {
+            assert!(bad(&format!("0\t0\t\t1\t0\t\t\t{server}\t1")));
+        }
     }
 }
