@@ -56,6 +56,16 @@ impl Chunk {
     }
 }
 
+/// The detail of a queue that ends at `end`, if it has none yet.
+fn detail_of(detail: &mut Option<Box<Detail>>, end: u64) -> &mut Detail {
+    detail.get_or_insert_with(|| {
+        Box::new(Detail {
+            pushed: end,
+            ..Detail::default()
+        })
+    })
+}
+
 impl SendQueue {
     /// An empty queue whose first byte will have the position `start`.
     #[must_use]
@@ -96,13 +106,7 @@ impl SendQueue {
         if bytes.is_empty() {
             return;
         }
-        let pushed = self.end;
-        let detail = self.detail.get_or_insert_with(|| {
-            Box::new(Detail {
-                pushed,
-                ..Detail::default()
-            })
-        });
+        let detail = detail_of(&mut self.detail, self.end);
         detail.close(self.end);
         let len = bytes.len() as u64;
         detail.append(self.end, bytes);
@@ -121,13 +125,7 @@ impl SendQueue {
             return;
         }
         let queued = self.len();
-        let pushed = self.end;
-        let detail = self.detail.get_or_insert_with(|| {
-            Box::new(Detail {
-                pushed,
-                ..Detail::default()
-            })
-        });
+        let detail = detail_of(&mut self.detail, self.end);
         let room = detail.open.capacity() - detail.open.len();
         let (fits, rest) = bytes.split_at(bytes.len().min(room));
         detail.open.extend_from_slice(fits);

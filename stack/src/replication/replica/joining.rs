@@ -163,6 +163,45 @@ mod tests {
     use super::*;
     use crate::replication::view::{HostId, HostSet, View};
 
+    fn alone() -> View {
+        View {
+            epoch: Epoch(2),
+            primary: HostId(0),
+            in_sync: HostSet::only(HostId(0)),
+        }
+    }
+
+    fn both() -> View {
+        View {
+            epoch: Epoch(4),
+            in_sync: alone().in_sync.union(HostSet::only(HostId(1))),
+            ..alone()
+        }
+    }
+
+    /// One that serves alone, and one that is connected to it; what they said of that.
+    fn hosts(now: Instant, said: &mut Effects) -> [Replica; 2] {
+        [HostId(0), HostId(1)].map(|me| {
+            let mut host = Replica::new(me, 1 << 20);
+            host.view(now, alone(), said);
+            host.connected(now, true, said);
+            host
+        })
+    }
+
+    /// Gives what the backup says to the primary, and its answers back, until there is nothing more to say.
+    fn converse(
+        now: Instant,
+        primary: &mut Replica,
+        backup: &mut Replica,
+        said: &mut Effects,
+        answered: &mut Effects,
+    ) {
+        while pass(now, said, primary, answered) > 0 {
+            pass(now, answered, backup, said);
+        }
+    }
+
     /// Gives what `from` says to `to`; how many messages that were.
     fn pass(now: Instant, from: &mut Effects, to: &mut Replica, answers: &mut Effects) -> usize {
         let messages: Vec<_> = from.send.drain(..).collect();
@@ -177,17 +216,7 @@ mod tests {
     fn a_copy_that_was_dropped_when_the_process_turned_out_to_be_new_is_asked_for_again() {
         let (mut now, mut said, mut answered) =
             (Instant::ZERO, Effects::default(), Effects::default());
-        let view = View {
-            epoch: Epoch(2),
-            primary: HostId(0),
-            in_sync: HostSet::only(HostId(0)),
-        };
-        let mut hosts = [HostId(0), HostId(1)].map(|me| Replica::new(me, 1 << 20));
-        for host in &mut hosts {
-            host.view(now, view, &mut said);
-            host.connected(now, true, &mut said);
-        }
-        let [primary, backup] = &mut hosts;
+        let [primary, backup] = &mut hosts(now, &mut said);
         backup.poll(now, &mut said);
         assert!(pass(now, &mut said, primary, &mut answered) > 0);
         assert!(pass(now, &mut answered, backup, &mut said) > 0);
@@ -198,40 +227,21 @@ mod tests {
 
         now += JOIN_PATIENCE;
         backup.poll(now, &mut said);
-        while pass(now, &mut said, primary, &mut answered) > 0 {
-            pass(now, &mut answered, backup, &mut said);
-        }
+        converse(now, primary, backup, &mut said, &mut answered);
         assert!(primary.wants_join());
     }
 
     #[test]
     fn a_backup_that_knows_of_its_view_before_its_primary_takes_what_left_in_the_view_before() {
         let (now, mut said, mut answered) = (Instant::ZERO, Effects::default(), Effects::default());
-        let alone = View {
-            epoch: Epoch(2),
-            primary: HostId(0),
-            in_sync: HostSet::only(HostId(0)),
-        };
-        let mut hosts = [HostId(0), HostId(1)].map(|me| Replica::new(me, 1 << 20));
-        for host in &mut hosts {
-            host.view(now, alone, &mut said);
-            host.connected(now, true, &mut said);
-        }
-        let [primary, backup] = &mut hosts;
+        let [primary, backup] = &mut hosts(now, &mut said);
         backup.poll(now, &mut said);
-        while pass(now, &mut said, primary, &mut answered) > 0 {
-            pass(now, &mut answered, backup, &mut said);
-        }
+        converse(now, primary, backup, &mut said, &mut answered);
         assert!(primary.standing.is_gated());
-        let both = View {
-            epoch: Epoch(4),
-            in_sync: alone.in_sync.union(HostSet::only(HostId(1))),
-            ..alone
-        };
-        backup.view(now, both, &mut said);
+        backup.view(now, both(), &mut said);
         primary.append(7, Change::Closed);
         primary.flush(now, &mut answered);
-        primary.view(now, both, &mut answered);
+        primary.view(now, both(), &mut answered);
         assert_eq!(pass(now, &mut answered, backup, &mut said), 1);
         assert_eq!(backup.refusals.old_epoch, 0);
         pass(now, &mut said, primary, &mut answered);
@@ -239,7 +249,7 @@ mod tests {
 
         // Of another log of that epoch, nothing is taken.
         let other = Message::Entries {
-            epoch: alone.epoch,
+            epoch: alone().epoch,
             first: Place {
                 log: Epoch(1),
                 index: 0,
@@ -253,17 +263,7 @@ mod tests {
     #[test]
     fn a_backup_that_knew_of_a_newer_view_is_told_again_that_its_copy_is_complete() {
         let (now, mut said, mut answered) = (Instant::ZERO, Effects::default(), Effects::default());
-        let alone = View {
-            epoch: Epoch(2),
-            primary: HostId(0),
-            in_sync: HostSet::only(HostId(0)),
-        };
-        let mut hosts = [HostId(0), HostId(1)].map(|me| Replica::new(me, 1 << 20));
-        for host in &mut hosts {
-            host.view(now, alone, &mut said);
-            host.connected(now, true, &mut said);
-        }
-        let [primary, backup] = &mut hosts;
+        let [primary, backup] = &mut hosts(now, &mut said);
         backup.poll(now, &mut said);
         pass(now, &mut said, primary, &mut answered);
         // The end of the snapshot comes from a primary that does not know the newest view yet, and is refused.
@@ -273,18 +273,11 @@ mod tests {
         pass(now, &mut answered, backup, &mut said);
         assert!(backup.backup.is_joining());
         primary.standing = Standing::Synced;
-        let both = View {
-            epoch: Epoch(4),
-            in_sync: alone.in_sync.union(HostSet::only(HostId(1))),
-            ..alone
-        };
         for host in [&mut *primary, &mut *backup] {
-            host.view(now, both, &mut said);
+            host.view(now, both(), &mut said);
         }
         backup.poll(now, &mut said);
-        while pass(now, &mut said, primary, &mut answered) > 0 {
-            pass(now, &mut answered, backup, &mut said);
-        }
+        converse(now, primary, backup, &mut said, &mut answered);
         assert!(backup.goes_on_following());
     }
 }
