@@ -90,10 +90,7 @@ impl Journal {
 
     /// The input from `at` on, a piece of it, and moves `at` behind it; none at its end.
     pub(crate) fn rebuild_input(&self, at: &mut u64) -> Option<Change> {
-        let mut bytes = self.input.piece_at(*at)?;
-        bytes.truncate(MAX_STREAM_BYTES);
-        let from = *at;
-        *at += bytes.len() as u64;
+        let (from, bytes) = piece(&self.input, at)?;
         Some(Change::Received {
             from,
             bytes: Pieces::from_iter([bytes]),
@@ -143,14 +140,15 @@ impl Journal {
                 mark: None,
             }));
         }
-        pieces(output, |from, bytes| {
+        let mut at = output.start();
+        while let Some((from, bytes)) = piece(output, &mut at) {
             each(Change::Note(Note::Output {
                 from,
                 input: point.input,
                 bytes,
                 state: None,
             }));
-        });
+        }
         let later = fin.filter(|_| !*closed_first);
         each_some(later.map(own_fin), &mut each);
         each(Change::Note(Note::Anchor {
@@ -180,12 +178,11 @@ fn each_some(change: Option<Change>, each: &mut impl FnMut(Change)) {
     }
 }
 
-fn pieces(stretch: &Stretch, mut each: impl FnMut(u64, Bytes)) {
-    let mut at = stretch.start();
-    for block in stretch.pieces() {
-        for chunk in block.chunks(MAX_STREAM_BYTES) {
-            each(at, block.slice_ref(chunk));
-            at += chunk.len() as u64;
-        }
-    }
+/// What an entry takes of `stretch` from `at` on, which moves behind it; none at its end.
+fn piece(stretch: &Stretch, at: &mut u64) -> Option<(u64, Bytes)> {
+    let mut bytes = stretch.piece_at(*at)?;
+    bytes.truncate(MAX_STREAM_BYTES);
+    let from = *at;
+    *at += bytes.len() as u64;
+    Some((from, bytes))
 }
