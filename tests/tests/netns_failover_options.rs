@@ -108,10 +108,7 @@ fn all_kinds_survive(percent_lost: u32) {
             assert_eq!(cluster.insist(whole), 2 * EACH, "{name}");
         }
         let seen = Conversations::of(conversations);
-        let expected = Conversations {
-            tuples,
-            ..Conversations::default()
-        };
+        let expected = Conversations::undisturbed(tuples);
         assert_eq!(seen, expected, "\n{}", cluster.complaints());
     });
 }

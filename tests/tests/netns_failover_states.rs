@@ -16,10 +16,7 @@ fn all_was_well(cluster: &Cluster<'_>, capture: outlive_tests::netns::Capture<'_
         cluster.client.shell(open) == "0"
     });
     let seen = Conversations::of(capture);
-    let expected = Conversations {
-        tuples: 2 * EACH,
-        ..Conversations::default()
-    };
+    let expected = Conversations::undisturbed(2 * EACH);
     assert_eq!(seen, expected, "\n{}", cluster.complaints());
 }
 

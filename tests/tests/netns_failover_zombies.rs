@@ -109,10 +109,7 @@ fn whatever_a_host_says_that_stood_still_no_stream_changes() {
         }
         assert_eq!(cluster.insist(clients.finish()), 2 * EACH);
         let seen = Conversations::of(conversations);
-        let expected = Conversations {
-            tuples: 2 * EACH,
-            ..Conversations::default()
-        };
+        let expected = Conversations::undisturbed(2 * EACH);
         assert_eq!(seen, expected, "\n{}", cluster.complaints());
     });
 }

@@ -29,6 +29,15 @@ const FIELDS: [&str; 8] = [
 ];
 
 impl Conversations {
+    /// What is seen of so many connections of which none was disturbed.
+    #[must_use]
+    pub fn undisturbed(tuples: usize) -> Self {
+        Self {
+            tuples,
+            ..Self::default()
+        }
+    }
+
     /// Begins to record them at the clients' interface.
     #[must_use]
     pub fn record<'a>(client: &Netns<'a>, interface: &str) -> Capture<'a> {
