@@ -127,7 +127,7 @@ impl Journals {
                     id: kept.journal.id,
                     number: hint.connection,
                     what: What::Anchor {
-                        position: hint.position,
+                        position: kept.journal.acknowledged(),
                         mark: None,
                     },
                 });

@@ -31,7 +31,7 @@ pub(crate) enum What {
     },
     /// The other host's application decided something.
     Decision(Logged),
-    /// The peer has our stream up to here.
+    /// The peer has our data up to here.
     Anchor { position: u64, mark: Option<Mark> },
     /// It is over, or cannot be followed any more; where our stream ended, if that was decided.
     End { fin: Option<u64> },
@@ -73,9 +73,12 @@ impl News {
                     right_edge: *right_edge,
                 },
                 Change::Note(Note::Decision(decision)) => What::Decision(decision.clone()),
-                &Change::Note(Note::Anchor { position, mark }) => What::Anchor { position, mark },
-                Change::Note(Note::Point(point)) => What::Anchor {
-                    position: point.output,
+                &Change::Note(Note::Anchor { mark, .. }) => What::Anchor {
+                    position: journal.acknowledged(),
+                    mark,
+                },
+                Change::Note(Note::Point(_)) => What::Anchor {
+                    position: journal.acknowledged(),
                     mark: None,
                 },
                 _ => return None,

@@ -179,6 +179,13 @@ impl Journal {
             .map_or(self.committed, |fin| fin.min(self.committed))
     }
 
+    /// The peer has our data up to here. Whether it has our FIN is not counted: an application that follows along may
+    /// have to come to its end yet.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.fin.map_or(self.anchor, |fin| self.anchor.min(fin))
+    }
+
     /// Takes the next entry of this connection.
     ///
     /// # Errors

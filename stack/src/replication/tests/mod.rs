@@ -3,6 +3,7 @@
 mod applications;
 mod cluster;
 mod continuing;
+mod following;
 mod invariants;
 mod patience;
 mod storing;
