@@ -37,15 +37,15 @@ impl Cluster {
         let server = setting.server.clone();
         let (seed, capabilities) = (setting.seed, capabilities(setting.mtu, false));
         let (clock, complaints) = (cluster.world.clock(), Rc::clone(&cluster.complaints));
-        let greeting = setting.greeting;
+        let service = Service {
+            greeting: setting.greeting,
+            survival: Survival::Unprotected,
+            pause: setting.pauses[0],
+        };
         let boot = move |now: Instant, tasks: &mut Tasks| {
             let config = configured(server.clone(), seed);
             let options = listen_options(&config, Survival::Unprotected);
             let server = Alone::new(&capabilities, config, now);
-            let service = Service {
-                greeting,
-                survival: Survival::Unprotected,
-            };
             start_service(
                 &server.stack(),
                 tasks,
@@ -200,6 +200,7 @@ fn server_boot(setting: &Setting, number: u8, cluster: &Cluster) -> Boot {
         let service = Service {
             greeting: setting.greeting,
             survival: setting.survival,
+            pause: setting.pauses[usize::from(number)],
         };
         start_service(
             &server.stack(),

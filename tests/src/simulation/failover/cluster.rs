@@ -51,6 +51,8 @@ pub struct Setting {
     pub flooded: bool,
     /// Bytes that servers say before they are asked anything.
     pub greeting: u64,
+    /// How long the application of each server takes before every step.
+    pub pauses: [Duration; 2],
 }
 
 impl Default for Setting {
@@ -75,6 +77,7 @@ impl Default for Setting {
             by_ipv6: false,
             flooded: false,
             greeting: 0,
+            pauses: [Duration::ZERO; 2],
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct Service {
     pub greeting: u64,
     /// How they go on elsewhere.
     pub survival: Survival,
+    /// How long they take before every step.
+    pub pause: Duration,
 }
 
 /// Accepts connections for ever and runs their scripts.
@@ -92,6 +94,9 @@ impl Server {
             let Some(&step) = script.steps.get(at) else {
                 return Ok(());
             };
+            if !self.service.pause.is_zero() {
+                self.clock.sleep(self.service.pause).await;
+            }
             self.step(&script, step).await?;
             if step == Step::Abort {
                 return Ok(());

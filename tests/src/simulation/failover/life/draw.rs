@@ -54,6 +54,7 @@ pub(super) fn draw_setting(random: &mut Random, seed: u64) -> Setting {
         survival: draw_survival(random),
         greeting: u64::from(random.chance(1, 4)) * random.below(3_000),
         flooded: random.chance(1, 6),
+        pauses: draw_pauses(random),
         ..Setting::default()
     }
 }
@@ -69,6 +70,16 @@ fn draw_survival(random: &mut Random) -> Survival {
         _ => (2 << 10, Hot::WhenFull),
     };
     Survival::Replay(ReplayOptions { log_bytes, hot })
+}
+
+/// The application of one host may be slower than that of the other, and than the client.
+fn draw_pauses(random: &mut Random) -> [Duration; 2] {
+    let mut pauses = [Duration::ZERO; 2];
+    if random.chance(1, 3) {
+        let most_ms = [3, 30, 300][random.below(3) as usize];
+        pauses[random.below(2) as usize] = Duration::from_millis(random.below(most_ms));
+    }
+    pauses
 }
 
 fn draw_clock(random: &mut Random) -> LocalClock {
