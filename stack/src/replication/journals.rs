@@ -120,14 +120,14 @@ impl Journals {
                 return false;
             }
             let before = kept.journal.bytes();
-            kept.journal.hint(hint.position);
+            kept.journal.acknowledge(hint.position);
             self.bytes = self.bytes + kept.journal.bytes() - before;
             if let Some(news) = news.as_mut().filter(|_| kept.journal.hot) {
                 news.push(News {
                     id: kept.journal.id,
                     number: hint.connection,
                     what: What::Anchor {
-                        position: kept.journal.acknowledged(),
+                        position: kept.journal.anchor,
                         mark: None,
                     },
                 });

@@ -60,7 +60,7 @@ pub(crate) fn adoption(number: u64, journal: &Journal, probe_at: Instant) -> Ado
     let send_position = match journal.fin {
         Some(fin) if journal.time_wait => fin + 1,
         // Whether our FIN is acknowledged the peer tells once more.
-        _ => journal.acknowledged(),
+        _ => journal.anchor,
     };
     Adoption {
         id: journal.id,

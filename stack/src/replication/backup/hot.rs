@@ -74,11 +74,11 @@ impl News {
                 },
                 Change::Note(Note::Decision(decision)) => What::Decision(decision.clone()),
                 &Change::Note(Note::Anchor { mark, .. }) => What::Anchor {
-                    position: journal.acknowledged(),
+                    position: journal.anchor,
                     mark,
                 },
                 Change::Note(Note::Point(_)) => What::Anchor {
-                    position: journal.acknowledged(),
+                    position: journal.anchor,
                     mark: None,
                 },
                 _ => return None,

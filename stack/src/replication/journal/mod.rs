@@ -74,7 +74,7 @@ pub struct Journal {
     pub abort: bool,
     /// Both FINs are acknowledged.
     pub time_wait: bool,
-    /// The peer has acknowledged our stream up to here.
+    /// The peer has acknowledged our stream up to here, without the FIN.
     pub anchor: u64,
     /// The last digest of our stream.
     pub mark: Option<Mark>,
@@ -126,8 +126,10 @@ impl Journal {
         }
     }
 
-    /// The peer has our stream up to `position`; who has not heard of it loses nothing.
-    pub(crate) fn hint(&mut self, position: u64) {
+    /// The peer has our stream up to `position`; who has not heard of it loses nothing. Our FIN is not counted: whoever
+    /// goes on, or follows along, may have to come to that end yet.
+    pub(crate) fn acknowledge(&mut self, position: u64) {
+        let position = self.fin.map_or(position, |fin| position.min(fin));
         self.anchor = self.anchor.max(position);
         self.output.drop_before(self.anchor);
     }
@@ -177,13 +179,6 @@ impl Journal {
     pub fn data_end(&self) -> u64 {
         self.peer_fin
             .map_or(self.committed, |fin| fin.min(self.committed))
-    }
-
-    /// The peer has our data up to here. Whether it has our FIN is not counted: an application that follows along may
-    /// have to come to its end yet.
-    #[must_use]
-    pub fn acknowledged(&self) -> u64 {
-        self.fin.map_or(self.anchor, |fin| self.anchor.min(fin))
     }
 
     /// Takes the next entry of this connection.
@@ -245,8 +240,7 @@ impl Journal {
     fn take_note(&mut self, note: &Note) -> Result<(), Misfit> {
         match note {
             &Note::Anchor { position, mark } => {
-                self.anchor = self.anchor.max(position);
-                self.output.drop_before(position);
+                self.acknowledge(position);
                 self.mark = mark.or(self.mark);
             }
             Note::Point(point) => self.take_point(point)?,
@@ -307,8 +301,7 @@ impl Journal {
             // An application that repeats itself comes by again.
             return Ok(());
         }
-        self.anchor = self.anchor.max(point.output);
-        self.output.drop_before(self.anchor.min(point.output));
+        self.acknowledge(point.output);
         if self.lost.is_some() && !all_read {
             return Ok(());
         }

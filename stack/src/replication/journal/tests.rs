@@ -132,6 +132,35 @@ fn who_read_the_end_before_a_takeover_may_write_again_before_it_is_read_once_mor
 }
 
 #[test]
+fn the_acknowledgment_of_a_fin_is_none_of_output() {
+    for mirror in [false, true] {
+        let mut journal = Journal::new(&opening(100, mirror));
+        if mirror {
+            let word = Note::Output {
+                from: 1,
+                input: 1,
+                bytes: Bytes::from_static(b"word"),
+                state: None,
+            };
+            journal.apply(&Change::Note(word)).unwrap();
+        }
+        let (fin, mark) = (5, None);
+        let end = Change::Fin {
+            position: fin,
+            mark,
+        };
+        journal.apply(&end).unwrap();
+        let position = fin + 1;
+        journal
+            .apply(&Change::Note(Note::Anchor { position, mark }))
+            .unwrap();
+        assert_eq!(journal.anchor, fin);
+        // Whoever goes on has written all before the FIN, and not the FIN.
+        assert!(!mirror || journal.output.end() == fin);
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused_and_changes_nothing() {
     let mut journal = Journal::new(&opening(100, false));
     journal.apply(&received(&journal, b"abc", false)).unwrap();
