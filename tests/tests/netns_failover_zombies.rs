@@ -70,8 +70,10 @@ fn pause(cluster: &Cluster<'_>, clients: &mut Clients, from: u64, seconds: f64) 
     } else {
         (second, first)
     };
-    let before = stray.iter().filter(|at| **at < woken_s - seconds).count();
-    assert!(before > 10, "the recorder sees what it sends");
+    // On a busy machine the service may have come to the zombie just before.
+    let sent = stray.iter().chain(&owned);
+    let before = sent.filter(|at| **at < woken_s - seconds).count();
+    assert!(before > 10, "the recorders see what is sent");
     if !moved {
         return;
     }
