@@ -126,8 +126,19 @@ impl Detector {
 
     /// Time passes: down if too many heartbeats are missing.
     pub fn expire(&mut self, now: Instant) {
+        self.excuse(now);
         if self.detect_at.is_some_and(|at| at <= now) {
             self.fail(now);
+        }
+    }
+
+    /// Time in which this host stood still, and sent none of its own, is not held against the other one: what that said
+    /// meanwhile lies there unread.
+    fn excuse(&mut self, now: Instant) {
+        let still = now.since(self.next_send);
+        if still >= self.timing.interval {
+            self.detect_at = self.detect_at.map(|at| at + still);
+            self.next_send = now;
         }
     }
 

@@ -107,11 +107,12 @@ fn the_slower_end_sets_the_time() {
         echo: None,
     };
     detector.heard(Instant::ZERO, &slow);
-    assert!(detector.is_up());
-    detector.expire(Instant::from_millis(199));
-    assert!(detector.is_up());
-    detector.expire(Instant::from_millis(200));
-    assert!(!detector.is_up());
+    for ms in 0..=200 {
+        let now = Instant::from_millis(ms);
+        detector.heartbeat(now);
+        detector.expire(now);
+        assert_eq!(detector.is_up(), ms < 200, "after {ms} ms");
+    }
 }
 
 #[test]
@@ -156,4 +157,19 @@ fn an_echo_that_makes_no_sense_gives_no_sample() {
     let sample = clock_sample(now, Instant::from_millis(597), echo(90, 4)).unwrap();
     assert_eq!(sample.offset_ns, 500_000_000);
     assert_eq!(sample.round_trip, MS * 6);
+}
+
+#[test]
+fn who_stood_still_listens_before_it_takes_others_for_dead() {
+    for silent in [false, true] {
+        let mut pair = Pair::new();
+        pair.run(MS * 35);
+        pair.passes[1] = !silent;
+        // Both, as on a machine that carries both: nobody said anything meanwhile.
+        pair.now += MS * 300;
+        pair.ends.iter_mut().for_each(|end| end.expire(pair.now));
+        assert_eq!(pair.up(), [true; 2]);
+        pair.run(MS * 35);
+        assert_eq!(pair.ends[0].is_up(), !silent, "no longer than otherwise");
+    }
 }
