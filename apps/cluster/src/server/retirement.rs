@@ -12,7 +12,8 @@ use crate::control::Controlled;
 use outlive::engine::clock;
 use outlive::replication::{Backing, Role};
 
-/// How long a host that is to end tries to give its service away: a backup that is just being brought up may be ready soon.
+/// How long a host that is to end tries to give its service away: a backup that is just being brought up, or about to be,
+/// may be ready soon.
 const RETIRES_WITHIN: Duration = Duration::from_secs(3);
 /// How long it then sends on what still comes to it, until the network knows of the new owner.
 const SENDS_ON_FOR: Duration = Duration::from_millis(200);
@@ -32,9 +33,10 @@ impl Served {
     pub(super) fn retire(&self) -> Retirement {
         let until = clock::now() + RETIRES_WITHIN;
         loop {
-            let service = self.node.status().service;
+            let status = self.node.status();
+            let service = status.service;
             let wait = match (service.role, service.backing) {
-                (Role::Primary, Backing::Alone) => return Retirement::Serves,
+                (Role::Primary, Backing::Alone) if !status.peer_up => return Retirement::Serves,
                 (Role::Primary, _) if clock::now() >= until => return Retirement::Serves,
                 (Role::Primary, Backing::Synced) => match self.handover() {
                     Ok(done) => {
@@ -46,7 +48,7 @@ impl Served {
                         LOOKS_EVERY
                     }
                 },
-                (Role::Primary, Backing::Joining | Backing::CatchingUp) => LOOKS_EVERY,
+                (Role::Primary, _) => LOOKS_EVERY,
                 (Role::Backup | Role::None, _) => return Retirement::Free,
             };
             // Afterwards it is asked again: the service may have come back.

@@ -28,8 +28,8 @@ const FIRST_HELLO_AFTER: Duration = Duration::from_millis(5);
 /// So long a connection that was aborted is remembered.
 const ABORTS_KEPT_FOR: Duration = Duration::from_millis(10);
 /// A copy that makes no progress for so long is asked for once more: the primary may have begun it and then dropped it,
-/// when it heard only afterwards that this process is a new one.
-const JOIN_PATIENCE: Duration = Duration::from_secs(2);
+/// when it heard only afterwards that this process is a new one, or because no view could be had while a path was held down.
+const JOIN_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a host is in the newest view that it knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
