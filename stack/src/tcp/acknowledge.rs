@@ -101,6 +101,9 @@ impl Tcb {
             return Err(Arrival::Dropped(Counter::TcpDropState));
         };
         self.note_timestamp(now, segment, place);
+        if self.is_lost() {
+            self.note_lost_flight(place);
+        }
         let ack = self.hear(now, ack);
         if self.resumed.as_ref().is_some_and(|it| it.abort) {
             // The former owner had decided to.

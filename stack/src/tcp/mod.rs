@@ -37,6 +37,7 @@ pub mod landmarks;
 pub mod limits;
 pub mod listener;
 mod listeners;
+mod lost_flight;
 mod memory;
 mod mtu_probe;
 mod mtu_search;

@@ -336,7 +336,8 @@ impl Tcb {
         let start = self.rcv.duplicate;
         let duplicate = (start, start + u64::from(self.rcv.duplicate_bytes));
         let none = self.rcv.duplicate_bytes == 0;
-        if none && !self.receive_queue.has_gaps() {
+        let lost_flight = self.lost_flight();
+        if none && lost_flight.is_none() && !self.receive_queue.has_gaps() {
             return true;
         }
         if room < SACK_HEADER_BYTES + SACK_BLOCK_BYTES {
@@ -350,7 +351,11 @@ impl Tcb {
                 .push((self.peer_wire(duplicate.0), self.peer_wire(duplicate.1)));
         }
         self.rcv.duplicate_bytes = 0;
-        for (start, end) in self.receive_queue.sack_blocks() {
+        if lost_flight.is_some() {
+            self.forget_lost_flight();
+        }
+        let islands = self.receive_queue.sack_blocks();
+        for (start, end) in lost_flight.into_iter().chain(islands) {
             if options.sack.len() < most {
                 options
                     .sack

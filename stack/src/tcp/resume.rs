@@ -47,6 +47,9 @@ pub struct Resumed {
     pub dormant: bool,
     /// It has sent so far, and told so before it fell silent: what of that is not acknowledged is on its way.
     pub sent_to: u64,
+    /// The peer has sent so far, and what of that is missing here was lost with the former owner; 0 when there is nothing
+    /// to be said of it.
+    pub flight_end: u64,
     /// Probes sent.
     pub probes: u8,
     /// When ACKs beyond `snd.nxt` become errors again.
@@ -64,6 +67,7 @@ impl Resumed {
             abort: false,
             dormant: false,
             sent_to: 0,
+            flight_end: 0,
             probes: 0,
             until: now + FORMER_OWNER_FOR,
         }

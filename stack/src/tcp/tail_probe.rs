@@ -16,6 +16,8 @@ use crate::time::Instant;
 const MAX_ACK_DELAY: Duration = MIN_RTO;
 /// Added otherwise, against coarse timers (as Linux).
 const MARGIN: Duration = Duration::from_millis(2);
+/// How long at least a receiver that seems to have reneged has to say that it has not (as Linux).
+const RENEGE_PATIENCE: Duration = Duration::from_millis(10);
 
 impl Tcb {
     /// When a probe would be due that is scheduled now; none if none may be (§7.2).
@@ -64,6 +66,12 @@ impl Tcb {
             self.timers.stop_retransmit();
             return;
         }
+        if advances && self.has_reneged() {
+            let patience = self.rtt.srtt().unwrap_or_default() / 16;
+            self.timers
+                .start_retransmit(now + patience.max(RENEGE_PATIENCE));
+            return;
+        }
         let look_at = self.transit.as_ref().and_then(|it| it.look_at);
         if let Some(at) = look_at {
             self.timers.start_reorder(at);
@@ -76,6 +84,12 @@ impl Tcb {
         } else if self.timers.reordering() {
             self.timers.start_retransmit(self.rto_due(now));
         }
+    }
+
+    /// What was SACKed begins where the ACK ends: it should have been acknowledged with what came before it (RFC 2018 §8).
+    fn has_reneged(&self) -> bool {
+        let transit = self.transit.as_ref();
+        transit.is_some_and(|it| it.flight.is_sacked(self.snd.una))
     }
 
     /// Time has passed in which reordering would have shown itself.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::applications::{Shared, ask, replay, serve};
-use super::world::{CLIENT, World};
-use crate::counters::Counter;
+use super::world::{CLIENT, DELAY, World};
+use crate::counters::{Counter, Counters};
 use crate::replication::message::{Message, Place};
 use crate::replication::view::Epoch;
 use crate::replication::{Change, Survival};
@@ -156,6 +156,23 @@ fn an_upload_beyond_the_log_is_followed_and_goes_on() {
         0,
         "it goes on where it was"
     );
+    finish(&mut world, &got);
+}
+
+/// Its flight is lost as a whole, and there is no room in the window for anything else by which it would hear of that.
+#[test]
+fn an_upload_that_fills_its_window_goes_on_before_its_client_times_out() {
+    let mut world = pair();
+    let got = ask(&world.stack(CLIENT), vec![(60_000_000, 10)]);
+    world.run_for(Duration::from_millis(300));
+    fail_over(&mut world, 3, 0);
+    let client = Arc::clone(world.stack(CLIENT).counters());
+    let sent_again = |client: &Counters| client.get(Counter::TcpRetransmittedSegments);
+    let (timeouts, before) = (client.get(Counter::TcpTimeouts), sent_again(&client));
+    // Long before its timer, round after round.
+    world.run_for(10 * DELAY);
+    assert!(sent_again(&client) >= before + 6);
+    assert_eq!(client.get(Counter::TcpTimeouts), timeouts);
     finish(&mut world, &got);
 }
 
