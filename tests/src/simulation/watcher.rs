@@ -57,8 +57,9 @@ struct Flow {
 pub struct Sender {
     /// A foreign stack is not: of it only well-formedness is asked.
     pub strict: bool,
-    /// It has inherited the connection and not yet heard its peer. A single byte that the peer has acknowledged may be
-    /// any from it, because it never had it.
+    /// It has inherited the connection and not yet heard its peer, or just now. A single byte that the peer has
+    /// acknowledged may be any from it, because it never had it; and it may say that the end of what the peer has sent
+    /// arrived.
     pub stranger: bool,
     /// It has lost frames before they reached the wire, because nobody said where the next hop is: to it they are
     /// sent.
@@ -248,7 +249,7 @@ impl Watcher {
         self.probes += u64::from(flow.is_probe(segment, data.len()));
         let result = match self.flows.get(&(key.1, key.0)) {
             Some(other) => {
-                let acknowledging = check_acknowledgement(&mut flow, other, segment);
+                let acknowledging = check_acknowledgement(&mut flow, other, segment, sender);
                 let sending = check_data(&mut flow, Some(other), segment, data, sender);
                 acknowledging.and(sending)
             }
@@ -299,6 +300,12 @@ impl Watcher {
 }
 
 impl Flow {
+    /// The position after all that was sent.
+    fn sent_end(&self) -> i64 {
+        let data = self.sent.len() as i64 + 1;
+        self.fin_at.map_or(data, |fin| data.max(fin + 1))
+    }
+
     fn is_probe(&self, segment: &Segment, len: usize) -> bool {
         let start = offset(segment.seq, self.iss);
         match len {
@@ -330,7 +337,12 @@ impl Flow {
 }
 
 /// What `flow`'s sender says about `other`, the direction towards it.
-fn check_acknowledgement(flow: &mut Flow, other: &Flow, segment: &Segment) -> Result<(), String> {
+fn check_acknowledgement(
+    flow: &mut Flow,
+    other: &Flow,
+    segment: &Segment,
+    sender: Sender,
+) -> Result<(), String> {
     let Some(ack) = segment.ack else {
         return if segment.syn {
             Ok(())
@@ -370,18 +382,26 @@ fn check_acknowledgement(flow: &mut Flow, other: &Flow, segment: &Segment) -> Re
         flow.syn_edge = edge;
     }
     flow.right_edge = edge.max(flow.right_edge);
-    check_sack(flow, other, segment, ack)?;
+    check_sack(flow, other, segment, ack, sender)?;
     check_timestamps(flow, other, segment)
 }
 
-fn check_sack(flow: &Flow, other: &Flow, segment: &Segment, ack: i64) -> Result<(), String> {
+fn check_sack(
+    flow: &Flow,
+    other: &Flow,
+    segment: &Segment,
+    ack: i64,
+    sender: Sender,
+) -> Result<(), String> {
     let agreed = flow.sack_permitted && other.sack_permitted;
     if !segment.sack.is_empty() && !agreed {
         return Err("SACK without permission".into());
     }
     for (index, &(left, right)) in segment.sack.iter().enumerate() {
         let (left, right) = (offset(left, other.iss), offset(right, other.iss));
-        if left >= right || !other.arrived.contains(left, right) {
+        // Whoever inherited the connection has the peer send again what was lost with the former owner.
+        let claim = sender.stranger && right <= other.sent_end();
+        if left >= right || !(claim || other.arrived.contains(left, right)) {
             return Err(format!(
                 "SACK block {left}..{right} names what did not arrive"
             ));

@@ -8,6 +8,9 @@ use crate::simulation::failover::cluster::{Cluster, WITNESS};
 use crate::simulation::failover::fault::{Fault, Keep, When};
 use crate::simulation::world::Violation;
 
+/// So long after a host was silent it is given up, if ever.
+const NOTICED_WITHIN: Duration = Duration::from_millis(50);
+
 /// Whom it strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Who {
@@ -129,9 +132,11 @@ impl Trouble {
             Self::HandOver => world.apply(Fault::HandOver(primary)),
         }
         if matches!(self, Self::Stop(_) | Self::Pause(..) | Self::HandOver) {
-            cluster.world.run_for(time + Duration::from_millis(50))?;
-            cluster.world.withdraw_faults();
+            cluster.world.run_for(time)?;
         }
+        // Who was cut off may be given up only afterwards: another trouble at that moment would be one too many.
+        cluster.world.run_for(NOTICED_WITHIN)?;
+        cluster.world.withdraw_faults();
         Ok(())
     }
 }

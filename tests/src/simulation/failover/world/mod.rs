@@ -307,6 +307,8 @@ impl World {
                 let due = machine.next_deadline(local);
                 host.due = due.map(|due| host.clock.world(due));
             }
+            // It may have become the owner in this turn, and speak as that already.
+            self.check_leases()?;
             let out = self.faults_of_turn(number, out);
             self.send(number, out, Some(standing))?;
             if idle || self.hosts[number].state != State::Running {
