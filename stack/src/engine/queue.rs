@@ -153,15 +153,9 @@ impl Queue {
     ) -> io::Result<bool> {
         // Before the permission to receive is asked for: whoever takes it away sees this turn, or this turn sees that.
         self.turns.fetch_add(1, Ordering::SeqCst);
-        let turn = Turn::begin(self.address());
-        let worked = self.read(reader, now);
-        // What came up is in the outbox; tasks may take long.
+        let worked = self.read(reader, now, run_tasks);
         self.turns.fetch_add(1, Ordering::SeqCst);
         let mut worked = worked?;
-        if run_tasks {
-            worked |= self.executor.run();
-        }
-        drop(turn);
         // Taken away before the outbox is looked at: what is left there later is told of anew.
         let told = self.left_over.is_given();
         if told {
@@ -173,8 +167,9 @@ impl Queue {
         Ok(worked)
     }
 
-    /// The part of a turn that comes before tasks and writing.
-    fn read(&self, reader: &mut ReaderSide, now: Instant) -> io::Result<bool> {
+    /// The part of a turn that comes before writing.
+    fn read(&self, reader: &mut ReaderSide, now: Instant, run_tasks: bool) -> io::Result<bool> {
+        let _turn = Turn::begin(self.address());
         let received = reader
             .device
             .receive(&mut reader.frames, self.batch_frames)?;
@@ -197,6 +192,9 @@ impl Queue {
             let dropped = self.outbox.lock().append(&mut harvest.work);
             self.count_full(dropped);
             harvest.wake();
+        }
+        if run_tasks {
+            worked |= self.executor.run();
         }
         Ok(worked)
     }

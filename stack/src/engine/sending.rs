@@ -30,8 +30,6 @@ use crate::time::Instant;
 /// arrived: a thousand windows sent in one go would take so long that the acknowledgements of the first
 /// overflow the device's queue.
 pub(crate) const CONNECTIONS_PER_RUN: usize = 16;
-/// Runs of whoever wants to know whether everything has left: then it asks once more.
-const RUNS_AT_ONCE: usize = 64;
 
 impl Queue {
     /// Has the writers look at `connection`.
@@ -165,19 +163,11 @@ impl Queue {
         !self.blocked.load(Ordering::Relaxed) && !self.outbox.lock().is_empty()
     }
 
-    /// True when the readers are past `turn`, and nothing is on its way from there to the device. Runs the writers, which
-    /// would otherwise wait for tasks to end.
+    /// True when the readers are past `turn`, and nothing is on its way from there to the device.
     pub(crate) fn is_past(&self, turn: u64) -> bool {
         let now = self.turns.load(Ordering::SeqCst);
-        if !turn.is_multiple_of(2) && now == turn {
-            return false;
-        }
-        for _ in 0..RUNS_AT_ONCE {
-            if !self.kick_once() {
-                break;
-            }
-        }
-        self.is_flushed()
+        let flushed = self.is_flushed();
+        flushed && (turn.is_multiple_of(2) || now != turn)
     }
 
     /// True when nothing waits to be sent.
